@@ -1,0 +1,29 @@
+//! The words every other crate shares: bounded physical values, alloys, processes, the five
+//! inferred process parameters, a voxel grid and the schema of the pore descriptors.
+//!
+//! Nothing here does I/O, draws random numbers or knows a tensor. A value that exists is valid:
+//! constructors are the validation, and their errors name the range and the unit.
+
+mod alloy;
+mod defect;
+pub mod descriptor;
+mod error;
+mod observe;
+mod parameter;
+mod process;
+mod units;
+mod volume;
+
+pub use alloy::Alloy;
+pub use defect::DefectClass;
+pub use descriptor::{DESCRIPTOR_COUNT, Descriptors};
+pub use error::DomainError;
+pub use observe::{Observer, Phase};
+pub use parameter::{
+    KnownParameters, PARAMETER_COUNT, Parameter, ParameterRange, ProcessParameters, Scale,
+};
+pub use process::Process;
+pub use units::{
+    BedTemperature, HatchSpacing, LaserPower, LayerThickness, ScanSpeed, SpotDiameter, VoxelSize,
+};
+pub use volume::Volume;

@@ -240,7 +240,7 @@ impl KnownParameters {
         alloy: Alloy,
     ) -> Result<Self, DomainError> {
         let range = parameter.range(alloy);
-        if !(value >= range.low && value <= range.high) {
+        if !(range.low..=range.high).contains(&value) {
             return Err(DomainError::OutOfRange {
                 quantity: parameter.name(),
                 value,

@@ -23,7 +23,7 @@ macro_rules! bounded {
 
             #[doc = concat!("Takes a value in ", $unit, "; refuses what is not finite or out of bounds.")]
             pub fn $ctor(value: f64) -> Result<Self, DomainError> {
-                if value >= Self::LOW && value <= Self::HIGH {
+                if (Self::LOW..=Self::HIGH).contains(&value) {
                     Ok(Self(value))
                 } else {
                     Err(DomainError::OutOfRange {

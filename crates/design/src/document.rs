@@ -1,0 +1,230 @@
+//! The answer document, `microdiff.design/1`: what the command line prints with `--json` and the
+//! server stores and returns. Field names carry their unit.
+
+use microdiff_domain::{Alloy, DefectClass, PARAMETER_COUNT, Parameter, Process};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Value of [`DesignDocument::schema`].
+pub const DESIGN_SCHEMA: &str = "microdiff.design/1";
+
+/// What every shown number rests on.
+pub const BASIS: &str = "Trained on a simulator and calibrated on a simulator: coverage is \
+                         claimed for simulated parts only, not for real ones.";
+
+/// One answer: the posterior over process parameters for one scan, with all it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DesignDocument {
+    /// Always [`DESIGN_SCHEMA`].
+    pub schema: String,
+    /// Always [`BASIS`].
+    pub basis: String,
+    /// The scan that was read.
+    pub scan: ScanSummary,
+    /// What was asked and given beside the scan.
+    pub request: RequestSummary,
+    /// What was measured on the scan.
+    pub analysis: AnalysisSummary,
+    /// Quantiles of each parameter given the scan.
+    pub posterior: Marginals,
+    /// Quantiles of each parameter before the scan is seen, given the same known values.
+    pub prior: Marginals,
+    /// Probability of each dominant cause of porosity.
+    pub defects: DefectProbabilities,
+    /// Whether the scan resembles what the model was trained on.
+    pub out_of_distribution: OutOfDistributionSummary,
+    /// The model that answered.
+    pub model: ModelSummary,
+    /// What a reader must know before using the numbers, in plain sentences.
+    pub notes: Vec<String>,
+    /// Wall time by phase in milliseconds, and `total`.
+    pub timings_ms: BTreeMap<String, f64>,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+/// The scan that was read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScanSummary {
+    /// SHA-256 of the file's bytes, hexadecimal.
+    pub sha256: String,
+    /// Number of voxels along (z, y, x).
+    pub shape: [usize; 3],
+    /// Edge of a voxel, µm.
+    pub voxel_size_um: f64,
+    /// Where the voxel size came from.
+    pub voxel_size_source: String,
+}
+
+/// What was asked and given beside the scan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestSummary {
+    /// The alloy.
+    pub alloy: Alloy,
+    /// The process.
+    pub process: Process,
+    /// Parameters given as known, by key with unit.
+    pub known: BTreeMap<String, f64>,
+    /// Laser spot diameter if given, µm.
+    pub spot_diameter_um: Option<f64>,
+    /// Number of draws behind the quantiles.
+    pub samples: usize,
+    /// Number of sampler steps.
+    pub steps: usize,
+}
+
+/// What was measured on the scan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnalysisSummary {
+    /// Pore volume over part volume.
+    pub porosity: f64,
+    /// The same at a stricter threshold.
+    pub porosity_low: f64,
+    /// The same at a laxer threshold.
+    pub porosity_high: f64,
+    /// Smallest pore that is counted, equivalent diameter in µm.
+    pub detection_floor_um: f64,
+    /// Number of pores counted.
+    pub pore_count: usize,
+    /// Pores per cubic millimetre.
+    pub pores_per_mm3: f64,
+    /// Median equivalent diameter, µm; absent without pores.
+    pub median_equivalent_diameter_um: Option<f64>,
+    /// Largest equivalent diameter, µm; absent without pores.
+    pub max_equivalent_diameter_um: Option<f64>,
+    /// Volume-weighted mean sphericity; absent without pores.
+    pub mean_sphericity: Option<f64>,
+    /// Period of the porosity profile along the build direction, µm; absent when none stands out.
+    pub layer_period_um: Option<f64>,
+    /// Period of the pore lattice within layers, µm; absent when none stands out.
+    pub hatch_period_um: Option<f64>,
+    /// Share of pore volume by shape rule.
+    pub shape_shares: ShapeShares,
+}
+
+/// Share of pore volume in pores of a shape; all 0 without pores.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct ShapeShares {
+    /// Flat, large or ragged: typical of lack of fusion.
+    pub lack_of_fusion: f64,
+    /// Round and larger than gas pores: typical of keyhole porosity.
+    pub keyhole: f64,
+    /// Small and round: typical of gas.
+    pub gas: f64,
+}
+
+/// Quantiles of each parameter. Serialised by [`Parameter::key`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Marginals {
+    /// Laser power, W.
+    pub laser_power_w: Quantiles,
+    /// Scan speed, mm/s.
+    pub scan_speed_mm_s: Quantiles,
+    /// Layer thickness, µm.
+    pub layer_thickness_um: Quantiles,
+    /// Hatch spacing, µm.
+    pub hatch_spacing_um: Quantiles,
+    /// Bed temperature, °C.
+    pub bed_temperature_c: Quantiles,
+}
+
+impl Marginals {
+    /// Takes quantiles in the order of θ.
+    pub fn from_array(quantiles: [Quantiles; PARAMETER_COUNT]) -> Self {
+        let [
+            laser_power_w,
+            scan_speed_mm_s,
+            layer_thickness_um,
+            hatch_spacing_um,
+            bed_temperature_c,
+        ] = quantiles;
+        Self {
+            laser_power_w,
+            scan_speed_mm_s,
+            layer_thickness_um,
+            hatch_spacing_um,
+            bed_temperature_c,
+        }
+    }
+
+    /// The quantiles of one parameter.
+    pub fn get(&self, parameter: Parameter) -> Quantiles {
+        match parameter {
+            Parameter::LaserPower => self.laser_power_w,
+            Parameter::ScanSpeed => self.scan_speed_mm_s,
+            Parameter::LayerThickness => self.layer_thickness_um,
+            Parameter::HatchSpacing => self.hatch_spacing_um,
+            Parameter::BedTemperature => self.bed_temperature_c,
+        }
+    }
+}
+
+/// Quantiles of one marginal: 5, 25, 50, 75 and 95 %.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// 50 %.
+    pub median: f64,
+    /// 5 %.
+    pub p05: f64,
+    /// 25 %.
+    pub p25: f64,
+    /// 75 %.
+    pub p75: f64,
+    /// 95 %.
+    pub p95: f64,
+}
+
+/// Probability of each dominant cause of porosity; they sum to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DefectProbabilities {
+    /// No process-made porosity above the detection floor.
+    pub dense: f64,
+    /// Unmelted gaps between tracks or layers.
+    pub lack_of_fusion: f64,
+    /// Keyhole pores.
+    pub keyhole: f64,
+    /// Gaps of broken tracks.
+    pub balling: f64,
+}
+
+impl DefectProbabilities {
+    /// Takes probabilities in the order of [`DefectClass::ALL`].
+    pub fn from_array(probabilities: [f64; 4]) -> Self {
+        let [dense, lack_of_fusion, keyhole, balling] = probabilities;
+        Self { dense, lack_of_fusion, keyhole, balling }
+    }
+
+    /// The probability of one class.
+    pub fn get(&self, class: DefectClass) -> f64 {
+        match class {
+            DefectClass::Dense => self.dense,
+            DefectClass::LackOfFusion => self.lack_of_fusion,
+            DefectClass::Keyhole => self.keyhole,
+            DefectClass::Balling => self.balling,
+        }
+    }
+}
+
+/// Whether the scan resembles what the model was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OutOfDistributionSummary {
+    /// Distance from the training scans; larger is stranger.
+    pub score: f64,
+    /// Share of held-out simulated scans that are at least as strange.
+    pub p_value: f64,
+    /// Whether the answer must not be trusted for that reason.
+    pub flagged: bool,
+}
+
+/// The model that answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelSummary {
+    /// Name of the bundle.
+    pub name: String,
+    /// Kind of model; the `model_type` of metrics and logs.
+    pub model_type: String,
+    /// SHA-256 over manifest and weights, hexadecimal.
+    pub digest: String,
+    /// Version of the simulator that made the training data.
+    pub simulator_version: String,
+}

@@ -26,10 +26,10 @@ train-test:
 fmt:
     cargo fmt --all --check
 
-# Check the lints of the workspace, then those of the training code
+# Check the lints of the workspace, then once more with the training code
 clippy:
     cargo clippy --workspace --all-targets --locked -- -D warnings
-    cargo clippy -p microdiff-diffusion --features train --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 # Check formatting and lints
 lint: fmt clippy

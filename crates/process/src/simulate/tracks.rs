@@ -106,7 +106,7 @@ impl Build {
             pool: *pool,
             pattern: *pattern,
             profile: profile(pool, &nuisance.pool),
-            crown: crown(pool, hatch, layer_thickness, nuisance.pool.crown_height),
+            crown: crown(pool, hatch, layer_thickness, &nuisance.pool),
             balling: balling_probability(request.alloy, pool, &nuisance),
             keyhole_pores_per_um: keyhole_pores_per_um(pool, &nuisance),
             radius: 0.5 * voxel * ((ny * ny + nx * nx) as f64).sqrt(),
@@ -373,11 +373,12 @@ fn profile(pool: &MeltPool, shape: &crate::PoolShape) -> [f32; PROFILE + 1] {
 /// Height of the bead's crown above the layer's surface. Each track adds `h t` of metal, a
 /// parabola of width W holds `2/3 W` times its height, and it stands on the surface below: so
 /// the crown is `t (3h/2W − 1)` where that is positive, at most `κ W`. Tracks that overlap well
-/// have none, which is the geometry the overlap number assumes.
-fn crown(pool: &MeltPool, hatch: f64, layer_thickness: f64, largest: f64) -> f64 {
+/// have none, which is the geometry the overlap number assumes. Spatter and denudation take part
+/// of it, hence the share.
+fn crown(pool: &MeltPool, hatch: f64, layer_thickness: f64, shape: &crate::PoolShape) -> f64 {
     if !pool.melts() {
         return 0.0;
     }
-    let height = layer_thickness * (1.5 * hatch / pool.width_um - 1.0);
-    height.clamp(0.0, largest * pool.width_um)
+    let height = shape.crown_share * layer_thickness * (1.5 * hatch / pool.width_um - 1.0);
+    height.clamp(0.0, shape.crown_height * pool.width_um)
 }

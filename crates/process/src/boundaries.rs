@@ -7,7 +7,11 @@ use microdiff_domain::{Alloy, ProcessParameters, SpotDiameter};
 use serde::{Deserialize, Serialize};
 
 /// Logistic width of the balling criterion in length over width (Hofmann 2026 316L, measured).
-const BALLING_WIDTH: f64 = 0.56;
+/// It is scatter between settings, so it is drawn once per build as part of the nuisance.
+pub(crate) const BALLING_WIDTH: f64 = 0.56;
+
+/// Logistic width within one build, from no track to every track balling; chosen.
+const BALLING_WIDTH_WITHIN_BUILD: f64 = 0.15;
 
 /// Distance of one setting to each defect boundary. Every margin is 1 on its boundary and grows
 /// into the defect.
@@ -36,10 +40,11 @@ pub fn defect_margins(
     }
 }
 
-/// Probability that a track of this melt pool breaks into beads.
+/// Probability that a track of this build breaks into beads. Averaged over drawn nuisance values
+/// it is the measured criterion.
 pub fn balling_probability(alloy: Alloy, pool: &MeltPool, nuisance: &Nuisance) -> f64 {
     let centre = properties(alloy).balling_centre + nuisance.balling_centre_shift;
-    1.0 / (1.0 + (-(pool.length_to_width - centre) / BALLING_WIDTH).exp())
+    1.0 / (1.0 + (-(pool.length_to_width - centre) / BALLING_WIDTH_WITHIN_BUILD).exp())
 }
 
 /// Keyhole pores formed per µm of track: `l₀ ln(1 + exp((Ke − Kc)/w))`.

@@ -10,8 +10,10 @@
 
 pub mod alloy;
 pub mod boundaries;
+mod cross_section;
 pub mod eagar_tsai;
 mod error;
+mod expected;
 pub mod melt_pool;
 mod nuisance;
 pub mod prior;
@@ -20,6 +22,7 @@ mod simulate;
 
 pub use boundaries::{DefectMargins, defect_margins};
 pub use error::ProcessError;
+pub use expected::expected_shares;
 pub use melt_pool::{MeltPool, forward};
 pub use nuisance::{
     GasPores, Imaging, KeyholePores, MeltBias, Nuisance, PoolShape, Powder, PropertyFactors,

@@ -1,9 +1,12 @@
 //! Alloy and generator → a setting, as an engineer without a scan would believe it.
 
 use crate::Nuisance;
+use crate::expected::expected_shares;
 use crate::melt_pool::forward;
 use crate::random::uniform;
-use microdiff_domain::{Alloy, PARAMETER_COUNT, Parameter, ProcessParameters, SpotDiameter};
+use microdiff_domain::{
+    Alloy, DefectClass, PARAMETER_COUNT, Parameter, ProcessParameters, SpotDiameter,
+};
 use rand::Rng;
 use rand::RngExt;
 
@@ -46,7 +49,43 @@ pub fn draw(alloy: Alloy, rng: &mut impl Rng) -> Case {
     }
 }
 
+/// Shares of the expected classes in [`draw_mixed`], in the order of [`DefectClass::ALL`].
+pub const MIXTURE: [f64; 4] = [0.30, 0.38, 0.28, 0.04];
+
+/// Natural draws [`draw_mixed`] makes before it takes what it has: some alloys never ball.
+const ATTEMPTS: usize = 300;
+
+/// Draws a setting together with its nuisance values so that the expected classes
+/// ([`expected_shares`]) come in the shares of [`MIXTURE`] instead of their natural ones.
+///
+/// Within a class this is the natural prior: only the odds of the classes change. A scan that
+/// shows its class therefore has the same posterior under both; where the class is in doubt, the
+/// mixture *is* the prior of a model trained on it, and rarer classes are believed too readily by
+/// the ratio of `MIXTURE` to the natural share.
+pub fn draw_mixed(alloy: Alloy, rng: &mut impl Rng) -> (Case, Nuisance) {
+    let mut left: f64 = rng.random();
+    let wanted = DefectClass::ALL.into_iter().zip(MIXTURE).find_map(|(class, share)| {
+        left -= share;
+        (left < 0.0).then_some(class)
+    });
+    let mut attempts = 1;
+    loop {
+        let case = draw(alloy, rng);
+        let nuisance = Nuisance::draw(alloy, rng);
+        let class = case.expected_class(&nuisance);
+        if attempts >= ATTEMPTS || wanted.is_none_or(|wanted| wanted == class) {
+            return (case, nuisance);
+        }
+        attempts += 1;
+    }
+}
+
 impl Case {
+    /// The class of the expected pore shares.
+    pub fn expected_class(&self, nuisance: &Nuisance) -> DefectClass {
+        expected_shares(self.alloy, &self.parameters, self.spot, nuisance).class()
+    }
+
     /// Whether the prior gives this setting any density.
     pub fn is_plausible(&self) -> bool {
         let pool = forward(self.alloy, &self.parameters, self.spot, &Nuisance::nominal());

@@ -40,6 +40,12 @@ pub(crate) fn log_uniform(rng: &mut impl Rng, low: f64, high: f64) -> f64 {
     low * (rng.random::<f64>() * (high / low).ln()).exp()
 }
 
+/// Logistic of mean zero, held within about seven scales.
+pub(crate) fn logistic(rng: &mut impl Rng, scale: f64) -> f64 {
+    let part = uniform(rng, 1e-3, 1.0 - 1e-3);
+    scale * (part / (1.0 - part)).ln()
+}
+
 /// Poisson count; zero for a mean that is not positive.
 pub(crate) fn poisson(rng: &mut impl Rng, mean: f64) -> usize {
     Poisson::new(mean).map_or(0, |distribution| distribution.sample(rng) as usize)

@@ -8,6 +8,7 @@
 use super::pores::Pore;
 use super::{ScanPattern, SimulationRequest};
 use crate::boundaries::{balling_probability, keyhole_pores_per_um};
+use crate::cross_section::{BEAD_AMPLITUDE, CrossSection, bead_factor};
 use crate::melt_pool::MeltPool;
 use crate::nuisance::{KeyholePores, TrackFluctuation};
 use crate::random::{Stream, poisson, standard_normal, stream, uniform};
@@ -17,14 +18,8 @@ use std::f64::consts::{PI, TAU};
 
 /// Largest radius a pore may have, µm; tracks reach this far beyond the volume.
 pub(super) const MARGIN_UM: f64 = 64.0;
-const PROFILE: usize = 256;
 /// Fluctuations are held within this many standard deviations.
 const CLIP: f64 = 3.0;
-/// Bead modulation of a balling track, relative to its width.
-const BEAD_AMPLITUDE: f64 = 0.4;
-/// A balling track is interrupted where its bead wave is below this.
-const BEAD_GAP: f64 = -0.9;
-
 /// What all layers of one part share. Lengths in µm.
 pub(super) struct Build {
     pub shape: [usize; 3],
@@ -36,10 +31,7 @@ pub(super) struct Build {
     spot_radius: f64,
     pool: MeltPool,
     pattern: ScanPattern,
-    /// Depth over centre depth at squared relative distance from the centre line.
-    profile: [f32; PROFILE + 1],
-    /// Height of the crown above the layer's surface.
-    crown: f64,
+    section: CrossSection,
     balling: f64,
     keyhole_pores_per_um: f64,
     /// Half-diagonal of the volume's plan.
@@ -105,8 +97,7 @@ impl Build {
             spot_radius: 0.5 * request.spot.get(),
             pool: *pool,
             pattern: *pattern,
-            profile: profile(pool, &nuisance.pool),
-            crown: crown(pool, hatch, layer_thickness, nuisance.pool.crown_height),
+            section: CrossSection::new(pool, parameters, &nuisance.pool),
             balling: balling_probability(request.alloy, pool, &nuisance),
             keyhole_pores_per_um: keyhole_pores_per_um(pool, &nuisance),
             radius: 0.5 * voxel * ((ny * ny + nx * nx) as f64).sqrt(),
@@ -123,7 +114,7 @@ impl Build {
         let jitter = CLIP * self.nuisance.track.layer_sd * t;
         let deepest = self.pool.depth_um * (CLIP * self.nuisance.track.depth_cv).exp();
         let index = |height: f64| height / t - self.pattern.layer_phase;
-        let first = index(low - self.crown - jitter - MARGIN_UM).floor() as i64;
+        let first = index(low - self.section.crown_um() - jitter - MARGIN_UM).floor() as i64;
         let last = index(high + deepest + jitter + MARGIN_UM).ceil() as i64;
         first..last + 1
     }
@@ -142,7 +133,7 @@ impl Build {
             crown: Vec::new(),
             calm_depth: Vec::new(),
             deepest: 0.0,
-            highest_crown: self.crown as f32,
+            highest_crown: self.section.crown_um() as f32,
             pores,
         };
         self.raster(&tracks, &mut map);
@@ -275,20 +266,9 @@ impl Build {
         let mut reached = |distance: f64, extra: f64| {
             let depth = self.pool.depth_um * (fluctuation.depth_cv * clipped(rng)).exp();
             let relative = distance / (0.5 * self.pool.width_um);
-            depth * f64::from(self.depth_at((relative * relative) as f32)) > below + extra
+            depth * f64::from(self.section.depth_at((relative * relative) as f32)) > below + extra
         };
         reached(self.hatch, 0.0) || reached(0.5 * self.hatch * aside, self.layer_thickness)
-    }
-
-    /// Depth over centre depth at squared relative distance `q` from the centre line.
-    fn depth_at(&self, q: f32) -> f32 {
-        if q >= 1.0 {
-            return 0.0;
-        }
-        let at = q * PROFILE as f32;
-        let index = (at as usize).min(PROFILE - 1);
-        let low = self.profile[index];
-        low + (self.profile[index + 1] - low) * (at - index as f32)
     }
 
     fn raster(&self, tracks: &Tracks, map: &mut LayerMap) {
@@ -321,12 +301,13 @@ impl Build {
                     let q = relative * relative;
                     let depth = mix(a.depth, b.depth);
                     if q < 1.0 {
-                        map.depth[at] = map.depth[at].max(depth * self.depth_at(q));
-                        map.crown[at] = map.crown[at].max(self.crown as f32 * (1.0 - q));
+                        map.depth[at] = map.depth[at].max(depth * self.section.depth_at(q));
+                        map.crown[at] =
+                            map.crown[at].max(self.section.crown_um() as f32 * (1.0 - q));
                     }
                     if tracks.balls {
                         let calm = distance / mix(a.calm_half_width, b.calm_half_width);
-                        let depth = depth * self.depth_at(calm * calm);
+                        let depth = depth * self.section.depth_at(calm * calm);
                         map.calm_depth[at] = map.calm_depth[at].max(depth);
                     }
                 }
@@ -349,35 +330,6 @@ fn clipped(rng: &mut impl Rng) -> f64 {
 fn ball(nodes: &mut [Node], waves_per_node: f64, phase: f64) {
     for (i, node) in nodes.iter_mut().enumerate() {
         let wave = (phase + TAU * waves_per_node * i as f64).sin();
-        let factor = if wave < BEAD_GAP { 0.0 } else { 1.0 + BEAD_AMPLITUDE * wave };
-        node.half_width *= factor as f32;
+        node.half_width *= bead_factor(wave) as f32;
     }
-}
-
-/// Depth profile over q = (2s/W)²: `(1 − q)^(1/n)`, in keyhole mode a bowl half as deep as wide
-/// with a spike of the same law.
-fn profile(pool: &MeltPool, shape: &crate::PoolShape) -> [f32; PROFILE + 1] {
-    let law = |q: f64| (1.0 - q).max(0.0).powf(1.0 / shape.depth_exponent);
-    std::array::from_fn(|i| {
-        let q = i as f64 / PROFILE as f64;
-        let depth = if pool.has_spike() {
-            let bowl = (0.5 * pool.width_um / pool.depth_um).min(1.0);
-            (bowl * law(q)).max(law(q / (shape.spike_width * shape.spike_width)))
-        } else {
-            law(q)
-        };
-        depth as f32
-    })
-}
-
-/// Height of the bead's crown above the layer's surface. Each track adds `h t` of metal, a
-/// parabola of width W holds `2/3 W` times its height, and it stands on the surface below: so
-/// the crown is `t (3h/2W − 1)` where that is positive, at most `κ W`. Tracks that overlap well
-/// have none, which is the geometry the overlap number assumes.
-fn crown(pool: &MeltPool, hatch: f64, layer_thickness: f64, largest: f64) -> f64 {
-    if !pool.melts() {
-        return 0.0;
-    }
-    let height = layer_thickness * (1.5 * hatch / pool.width_um - 1.0);
-    height.clamp(0.0, largest * pool.width_um)
 }

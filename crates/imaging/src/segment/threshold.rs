@@ -15,7 +15,7 @@ use crate::segment::part::Part;
 const SEED_SIGMAS: f64 = 6.0;
 /// Darkening below which nothing is called a pore whatever the noise, as a share of the solid
 /// grey: rings and residual trend stay below it.
-const SMALLEST_DARKENING: f64 = 0.02;
+const SMALLEST_DARKENING: f64 = 0.05;
 /// Noise multiples the boundary keeps from the solid, and the looser one of the sensitivity.
 const BOUNDARY_SIGMAS: f64 = 3.0;
 const LOOSE_SIGMAS: f64 = 2.5;

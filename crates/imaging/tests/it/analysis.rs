@@ -27,11 +27,11 @@ fn dense_noise_reads_as_dense() {
 
 #[test]
 fn lack_of_fusion_reads_within_a_fifth() {
-    for (fill, cupping) in [(0.14, 0.08), (0.3, -0.08), (0.62, 0.08), (0.95, 0.0)] {
+    for (fill, cupping) in [(0.2, 0.08), (0.3, -0.08), (0.62, 0.08), (0.95, 0.0)] {
         for pore in [0.3, 0.6] {
             for noise in [0.01, 0.04] {
                 let recipe = Recipe { noise, cupping, pore, rings: 0.003, ..Recipe::default() };
-                let gaps = lack_of_fusion(24.0, 10, fill);
+                let gaps = lack_of_fusion(36.0, 14, fill);
                 let (scan, truth) = scan_u16(&recipe, gaps);
                 let found = run(&scan, 5.0).unwrap();
                 eprintln!(

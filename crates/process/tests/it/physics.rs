@@ -1,4 +1,4 @@
-use crate::titanium;
+use crate::cases::titanium;
 use microdiff_domain::{Alloy, DefectClass, Parameter, ProcessParameters, SpotDiameter, VoxelSize};
 use microdiff_process::{Nuisance, defect_margins, expected_shares, forward, prior, simulate};
 use rand::SeedableRng;

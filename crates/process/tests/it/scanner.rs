@@ -1,4 +1,4 @@
-use crate::{DENSE, titanium};
+use crate::cases::{DENSE, titanium};
 use microdiff_process::{BitDepth, simulate};
 
 /// A block of metal without pores under the nominal scanner without shading.

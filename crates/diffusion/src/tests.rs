@@ -106,7 +106,7 @@ fn what_does_not_match_is_refused_with_the_reason() {
     says(DESCRIPTORS[1].name, "another", "another descriptor schema");
     says("\"width\": 32", "\"width\": 33", "architecture");
     says("\"width\": 32", "\"width\": 1000000000000", "architecture");
-    says("\"width\": 32", "\"width\": 48", "block.0.0.weight");
+    says("\"width\": 32", "\"width\": 48", "input.weight");
     says("\"high\": 400.0", "\"high\": 401.0", "another prior");
     says("\"format\"", "\"surplus\": 1, \"format\"", "surplus");
     assert!(refusal(b"", weights).contains("unreadable"));

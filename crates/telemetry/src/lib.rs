@@ -1,1 +1,8 @@
-//! microdiff-telemetry
+//! Telemetry.
+
+pub mod builtin;
+mod error;
+pub mod metrics;
+pub mod traces;
+
+pub use error::TelemetryError;

@@ -1,0 +1,177 @@
+//! The catalogue rows of this crate itself, without the service's prefix.
+//!
+//! A service's documentation and rule checks read them through [`specs`]; process metrics keep
+//! their standard names and take no prefix.
+
+use crate::metrics::{DURATION_BUCKETS, LabelSpec, MetricSpec, Unit};
+
+/// Methods that requests are counted under; any other is `other`.
+pub const METHODS: &[&str] =
+    &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "other"];
+
+/// How a request ended. `error` is a status of 500 or above, a deadline, or a client that left.
+pub const OUTCOMES: &[&str] = &["success", "error"];
+
+const METHOD: LabelSpec = LabelSpec::closed("method", METHODS);
+const ENDPOINT: LabelSpec = LabelSpec::open("endpoint");
+
+pub(crate) const REQUESTS: MetricSpec =
+    MetricSpec::counter("requests_total", "Requests by matched route and outcome.").labels(&[
+        METHOD,
+        ENDPOINT,
+        LabelSpec::closed("status", OUTCOMES),
+    ]);
+pub(crate) const REQUEST_DURATION: MetricSpec = MetricSpec::histogram(
+    "request_duration_seconds",
+    "Time from the first byte of the request to the end of the answer's body.",
+    DURATION_BUCKETS,
+)
+.unit(Unit::Seconds)
+.labels(&[METHOD, ENDPOINT]);
+pub(crate) const RESPONSES: MetricSpec =
+    MetricSpec::counter("responses_total", "Answers by status code; 499 is a client that left.")
+        .labels(&[LabelSpec::open("status_code")])
+        .max_series(64);
+pub(crate) const REQUEST_ERRORS: MetricSpec =
+    MetricSpec::counter("request_errors_total", "Requests that ended in an error, by its type.")
+        .labels(&[LabelSpec::open("error_type")])
+        .max_series(64);
+pub(crate) const IN_FLIGHT: MetricSpec =
+    MetricSpec::gauge("requests_in_flight", "Requests being answered now.");
+pub(crate) const CONNECTIONS: MetricSpec =
+    MetricSpec::gauge("active_connections", "Client connections open now.");
+
+pub(crate) const HEALTH_STATUS: MetricSpec = MetricSpec::gauge(
+    "health_check_status",
+    "Last result of a health check: 1 ok, 0.5 degraded, 0 failed.",
+)
+.labels(&[LabelSpec::open("check")])
+.max_series(64);
+pub(crate) const HEALTH_DURATION: MetricSpec = MetricSpec::gauge(
+    "health_check_duration_seconds",
+    "How long the last run of a health check took.",
+)
+.unit(Unit::Seconds)
+.labels(&[LabelSpec::open("check")])
+.max_series(64);
+pub(crate) const HEALTH_LAST_SUCCESS: MetricSpec = MetricSpec::gauge(
+    "health_check_last_success_timestamp_seconds",
+    "When a health check last succeeded, in seconds since 1970.",
+)
+.unit(Unit::Seconds)
+.labels(&[LabelSpec::open("check")])
+.max_series(64);
+pub(crate) const HEALTH_RUNS: MetricSpec =
+    MetricSpec::counter("health_check_runs_total", "Runs of a health check by result.")
+        .labels(&[
+            LabelSpec::open("check"),
+            LabelSpec::closed("result", &["ok", "failed", "deadline"]),
+        ])
+        .max_series(192);
+
+pub(crate) const BUILD_INFO: MetricSpec =
+    MetricSpec::gauge("build_info", "Always 1; the labels say what is running.")
+        .labels(&[LabelSpec::open("service"), LabelSpec::open("version")])
+        .max_series(2);
+pub(crate) const LOG_LINES: MetricSpec =
+    MetricSpec::counter("telemetry_log_lines_total", "Log lines accepted, by level.")
+        .labels(&[LabelSpec::closed("level", LEVELS)]);
+pub(crate) const LOG_DROPPED: MetricSpec = MetricSpec::counter(
+    "telemetry_log_lines_dropped_total",
+    "Log lines lost because the writer could not keep up, by level.",
+)
+.labels(&[LabelSpec::closed("level", LEVELS)]);
+pub(crate) const LOG_WRITE_ERRORS: MetricSpec = MetricSpec::counter(
+    "telemetry_log_write_errors_total",
+    "Failed writes to a log sink, by sink.",
+)
+.labels(&[LabelSpec::closed("sink", &["stdout", "file"])]);
+pub(crate) const SPANS: MetricSpec = MetricSpec::counter(
+    "telemetry_spans_total",
+    "Sampled spans by what became of them: exported, dropped for want of room, refused or lost by \
+     the collector.",
+)
+.labels(&[LabelSpec::closed("result", &["exported", "dropped", "failed"])]);
+pub(crate) const SPAN_EXPORTS: MetricSpec =
+    MetricSpec::counter("telemetry_span_exports_total", "Batches sent to the collector by result.")
+        .labels(&[LabelSpec::closed("result", &["ok", "failed"])]);
+
+/// The levels of log lines.
+pub const LEVELS: &[&str] = &["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+
+pub(crate) const SERIES: MetricSpec =
+    MetricSpec::gauge("telemetry_series", "Series on this listener.");
+pub(crate) const SERIES_OVERFLOW: MetricSpec = MetricSpec::counter(
+    "telemetry_series_overflow_total",
+    "Requests for a series beyond a metric's cap, answered with `_overflow`.",
+)
+.labels(&[LabelSpec::open("metric")])
+.observed();
+pub(crate) const SERIES_REFUSED: MetricSpec = MetricSpec::counter(
+    "telemetry_series_refused_total",
+    "Requests for a series that the catalogue does not allow; a programming error.",
+)
+.observed();
+
+pub(crate) const CPU_SECONDS: MetricSpec = MetricSpec::counter(
+    "process_cpu_seconds_total",
+    "Total user and system CPU time spent in seconds.",
+)
+.unit(Unit::Seconds)
+.observed();
+pub(crate) const RESIDENT: MetricSpec =
+    MetricSpec::gauge("process_resident_memory_bytes", "Resident memory size in bytes.")
+        .unit(Unit::Bytes)
+        .absent_until_set();
+pub(crate) const VIRTUAL: MetricSpec =
+    MetricSpec::gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.")
+        .unit(Unit::Bytes)
+        .absent_until_set();
+pub(crate) const OPEN_FDS: MetricSpec =
+    MetricSpec::gauge("process_open_fds", "Number of open file descriptors.").absent_until_set();
+pub(crate) const MAX_FDS: MetricSpec =
+    MetricSpec::gauge("process_max_fds", "Maximum number of open file descriptors.")
+        .absent_until_set();
+pub(crate) const THREADS: MetricSpec =
+    MetricSpec::gauge("process_threads", "Number of operating system threads.").absent_until_set();
+pub(crate) const START_TIME: MetricSpec = MetricSpec::gauge(
+    "process_start_time_seconds",
+    "Start time of the process since unix epoch in seconds.",
+)
+.unit(Unit::Seconds)
+.absent_until_set();
+
+pub(crate) const REGISTRY: &[MetricSpec] = &[SERIES, SERIES_OVERFLOW, SERIES_REFUSED];
+
+const APPLICATION: &[MetricSpec] = &[
+    REQUESTS,
+    REQUEST_DURATION,
+    RESPONSES,
+    REQUEST_ERRORS,
+    IN_FLIGHT,
+    CONNECTIONS,
+    HEALTH_STATUS,
+    HEALTH_DURATION,
+    HEALTH_LAST_SUCCESS,
+    HEALTH_RUNS,
+    BUILD_INFO,
+    LOG_LINES,
+    LOG_DROPPED,
+    LOG_WRITE_ERRORS,
+    SPANS,
+    SPAN_EXPORTS,
+];
+
+const PROCESS: &[MetricSpec] =
+    &[CPU_SECONDS, RESIDENT, VIRTUAL, OPEN_FDS, MAX_FDS, THREADS, START_TIME];
+
+/// The rows that [`crate::Telemetry::start`] adds to a service's own, under `prefix`. The rows
+/// about the registry itself are added by every [`crate::metrics::Registry`] and not listed here.
+#[must_use]
+pub fn specs(prefix: &str) -> Vec<MetricSpec> {
+    APPLICATION
+        .iter()
+        .map(|spec| spec.clone().prefixed(prefix))
+        .chain(PROCESS.iter().cloned())
+        .collect()
+}

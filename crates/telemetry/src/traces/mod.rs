@@ -1,0 +1,3 @@
+//! Traces.
+mod id;
+pub use id::{SpanId, TraceContext, TraceId};

@@ -6,7 +6,7 @@ use microdiff_telemetry::metrics::{DURATION_BUCKETS, LabelSpec, MetricSpec, Unit
 /// Prefix of all metrics but the `process_*` ones.
 pub const PREFIX: &str = "microdiff";
 
-const MODEL_TYPE: LabelSpec = LabelSpec::closed("model_type", &["diffusion", "other"]);
+const MODEL_TYPE: LabelSpec = LabelSpec::closed("model_type", &["conditional_diffusion", "other"]);
 const ALLOY: LabelSpec =
     LabelSpec::closed("alloy", &["Ti-6Al-4V", "316L", "IN718", "AlSi10Mg", "other"]);
 const PHASE: LabelSpec = LabelSpec::closed(

@@ -1,5 +1,4 @@
 use crate::problem::Problem;
-use microdiff_design::DesignRequest;
 use microdiff_domain::{
     Alloy, DomainError, KnownParameters, Process, SpotDiameter, VoxelSize,
 };
@@ -47,8 +46,7 @@ impl JobRequest {
             Problem::missing_field(&format!("field \"alloy\" is missing; known: {known}"))
         })?;
         let alloy: Alloy = alloy.parse().map_err(|error| refused(&error))?;
-        let defaults = DesignRequest::new(alloy);
-        let process = fields.get("process").map_or(Ok(defaults.process), |name| name.parse());
+        let process = fields.get("process").map_or(Ok(Process::Lpbf), |name| name.parse());
         let known = fields.get("known").map_or("", |known| known.trim()).to_owned();
         read_known(&known, alloy).map_err(|error| refused(&error))?;
         let spot = number(fields, "spot_um")?.map(SpotDiameter::micrometres).transpose();
@@ -59,26 +57,18 @@ impl JobRequest {
             known,
             spot_um: spot.map_err(|error| refused(&error))?,
             voxel_size_um: voxel.map_err(|error| refused(&error))?,
-            samples: count(fields, "samples", Self::SAMPLES)?.unwrap_or(defaults.samples),
-            steps: count(fields, "steps", Self::STEPS)?.unwrap_or(defaults.steps),
-            seed: number(fields, "seed")?.unwrap_or(defaults.seed),
+            samples: count(fields, "samples", Self::SAMPLES)?.unwrap_or(Self::DEFAULT_SAMPLES),
+            steps: count(fields, "steps", Self::STEPS)?.unwrap_or(Self::DEFAULT_STEPS),
+            seed: number(fields, "seed")?.unwrap_or(0),
         })
     }
 
-    /// The same request as the engine takes it.
+    /// The parameters that are known.
     ///
     /// # Errors
-    /// When the known values do not fit the alloy, as in a record written by an older version.
-    pub fn to_design(&self) -> Result<DesignRequest, DomainError> {
-        let mut request = DesignRequest::new(self.alloy);
-        request.process = self.process;
-        request.known = read_known(&self.known, self.alloy)?;
-        request.spot = self.spot_um;
-        request.voxel_size = self.voxel_size_um;
-        request.samples = self.samples;
-        request.steps = self.steps;
-        request.seed = self.seed;
-        Ok(request)
+    /// When they do not fit the alloy, as in a record written by an older version.
+    pub fn known(&self) -> Result<KnownParameters, DomainError> {
+        read_known(&self.known, self.alloy)
     }
 }
 

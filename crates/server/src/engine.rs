@@ -3,8 +3,9 @@
 //! A trait, so that the service's own behaviour under a slow, failing or panicking engine can be
 //! tested; the service itself runs [`microdiff_design::Designer`].
 
-use crate::problem::{Failure, FailureKind};
-use microdiff_design::{DesignDocument, DesignError, DesignRequest, Designer, ErrorKind, ModelSummary};
+use crate::problem::Failure;
+use crate::jobs::JobRequest;
+use microdiff_design::{DesignDocument, ModelSummary};
 use microdiff_domain::Observer;
 use std::path::Path;
 
@@ -52,7 +53,7 @@ pub trait Engine: Send + Sync + 'static {
     fn design(
         &self,
         scan: &Path,
-        request: &DesignRequest,
+        request: &JobRequest,
         observer: &mut dyn Observer,
     ) -> Result<DesignDocument, EngineFailure>;
     /// Runs the known-answer canary.

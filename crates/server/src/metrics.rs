@@ -5,7 +5,8 @@ use crate::engine::{Accuracy, Engine};
 use crate::store::JobState;
 use microdiff_domain::{Alloy, Phase};
 use microdiff_telemetry::metrics::{Counter, Gauge, Histogram, Registry};
-use std::time::Duration;
+use microdiff_telemetry::traces::TraceContext;
+use std::time::{Duration, SystemTime};
 
 /// Every handle the service records through.
 pub(crate) struct Metrics {
@@ -41,6 +42,15 @@ pub(crate) struct AlloyMetrics {
     pub(crate) duration: Histogram,
     pub(crate) success: Counter,
     pub(crate) error: Counter,
+}
+
+/// Records a duration, with an exemplar when the trace is recorded.
+pub(crate) fn observe(histogram: &Histogram, took: Duration, context: TraceContext) {
+    if context.sampled {
+        histogram.observe_traced(took.as_secs_f64(), context.trace_id, SystemTime::now());
+    } else {
+        histogram.observe(took.as_secs_f64());
+    }
 }
 
 /// What is known once at start-up.
@@ -106,6 +116,11 @@ impl Metrics {
             self.registry.gauge(&rows::ACCURACY_SAMPLES, &labels).set(row.samples as f64);
             self.registry.gauge(&rows::COVERAGE, &labels).set(row.coverage_90);
         }
+    }
+
+    /// Kind of the loaded model, as in labels and log lines.
+    pub(crate) fn model_type(&self) -> &str {
+        &self.model_type
     }
 
     pub(crate) fn inference(&self, alloy: Alloy) -> &AlloyMetrics {

@@ -1,11 +1,12 @@
 use super::queue::JobQueue;
 use super::watch::Watch;
 use crate::engine::{Engine, EngineFailure};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, observe};
 use crate::problem::{Failure, FailureKind};
 use crate::stop::Stop;
 use crate::store::{Claim, Outcome, ScanFiles, now_ms};
 use microdiff_design::DesignDocument;
+use microdiff_telemetry::traces::{Span, Tracer};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ pub(crate) struct Crew {
     pub(crate) files: ScanFiles,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tracer: Tracer,
     pub(crate) stop: Stop,
     pub(crate) keep_scans: bool,
     /// Jobs running now; the canary stands back while there are any.
@@ -61,11 +63,23 @@ async fn work(crew: Arc<Crew>) {
     }
 }
 
-/// What the engine's thread sends back; nothing when it panicked.
-type Answer = Result<DesignDocument, EngineFailure>;
+/// What the engine's thread sends back: the answer, and the job's span to be ended with its record.
+struct Answer {
+    document: Result<DesignDocument, EngineFailure>,
+    span: Span,
+    took: Duration,
+}
+
+/// How the wait for the engine ended.
+enum Waited {
+    Answered(Answer),
+    Lost,
+    Abandoned,
+}
 
 impl Crew {
-    /// Runs one claimed job to its end, or hands it back when the drain's deadline comes first.
+    /// Runs one claimed job to its end, or hands it back when the drain's deadline
+    /// comes first.
     async fn run(self: &Arc<Self>, claim: Claim) {
         let waited = now_ms().saturating_sub(claim.job.created_ms).max(0) as f64 / 1000.0;
         self.metrics.queue_wait.observe(waited);
@@ -74,25 +88,35 @@ impl Crew {
             return self.give_up(&claim).await;
         }
         let _busy = Busy::begin(self);
-        let started = Instant::now();
-        let Some(answer) = self.answer(&claim).await else {
-            return self.hand_back(&claim).await;
-        };
-        let outcome = self.conclude(&claim, answer, started.elapsed());
-        self.write_end(&claim, &outcome).await;
+        match self.answer(&claim).await {
+            Waited::Answered(answer) => {
+                let (outcome, span) = self.conclude(&claim, answer);
+                let _store = span.child("store.finish");
+                self.write_end(&claim, &outcome).await;
+            }
+            Waited::Lost => self.lose(&claim).await,
+            Waited::Abandoned => self.hand_back(&claim).await,
+        }
     }
 
-    /// Awaits the engine, renewing the lease meanwhile; `None` when the drain's deadline came.
-    async fn answer(self: &Arc<Self>, claim: &Claim) -> Option<Answer> {
+    /// Awaits the engine, renewing the lease meanwhile.
+    async fn answer(self: &Arc<Self>, claim: &Claim) -> Waited {
         let mut answer = self.spawn(claim);
         let mut renewal = tokio::time::interval(self.queue.lease() / 3);
         loop {
             tokio::select! {
-                answer = &mut answer => return Some(answer.unwrap_or_else(|_| Err(panicked()))),
-                () = self.stop.abandoning() => return None,
+                answer = &mut answer => return answer.map_or(Waited::Lost, Waited::Answered),
+                () = self.stop.abandoning() => return Waited::Abandoned,
                 _ = renewal.tick() => self.renew(claim).await,
             }
         }
+    }
+
+    /// The thread could not be started: the job failed, and not by its own fault.
+    async fn lose(&self, claim: &Claim) {
+        self.metrics.job_error("thread_failed");
+        let failure = Failure::internal("thread_failed");
+        self.write_end(claim, &Outcome::Failed(failure)).await;
     }
 
     async fn renew(&self, claim: &Claim) {
@@ -110,13 +134,19 @@ impl Crew {
         let crew = Arc::clone(self);
         let job = claim.job.clone();
         let run = move || {
+            let started = Instant::now();
             let scan = crew.files.path(&job.scan);
-            let mut watch = Watch::new(&crew.metrics);
-            // The engine's state is shared but immutable, so a panic leaves nothing half-written.
-            let answer = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut watch = Watch::new(Arc::clone(&crew.metrics), &crew.tracer, &job);
+            // The engine is shared but never changed, so a panic leaves nothing half-written.
+            let document = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 crew.engine.design(&scan, &job.request, &mut watch)
-            }));
-            let _ = send.send(answer.unwrap_or_else(|_| Err(panicked())));
+            }))
+            .unwrap_or_else(|_| Err(panicked()));
+            let took = started.elapsed();
+            let code = document.as_ref().err().map(|failure| failure.public.code.as_str());
+            let span = watch.finish(code);
+            // Nobody listens any more once the job was handed back.
+            let _ = send.send(Answer { document, span, took });
         };
         let spawned = std::thread::Builder::new().name("design".into()).spawn(run);
         if let Err(error) = spawned {
@@ -127,41 +157,62 @@ impl Crew {
     }
 
     /// Records what became of the inference: metrics and the summary line.
-    fn conclude(&self, claim: &Claim, answer: Answer, took: Duration) -> Outcome {
-        let job = &claim.job;
-        let handles = self.metrics.inference(job.request.alloy);
-        handles.duration.observe(took.as_secs_f64());
-        let alloy = job.request.alloy.name();
-        let (duration_ms, model_type) = (took.as_secs_f64() * 1e3, self.engine.model().model_type);
-        let text = answer.and_then(|document| {
+    fn conclude(&self, claim: &Claim, answer: Answer) -> (Outcome, Span) {
+        let Answer { document, span, took } = answer;
+        let handles = self.metrics.inference(claim.job.request.alloy);
+        observe(&handles.duration, took, span.context());
+        let _ids = span.context().log_span().entered();
+        let text = document.and_then(|document| {
             self.count_answer(&document);
             serde_json::to_string(&document).map_err(|error| EngineFailure {
                 public: Failure::internal("answer_unwritable"),
                 internal: error.to_string(),
             })
         });
-        match text {
+        let outcome = match text {
             Ok(text) => {
                 handles.success.inc();
-                tracing::info!(
-                    target: "microdiff::models", request_id = %job.request_id, job_id = %job.id,
-                    %model_type, alloy, duration_ms, success = true,
-                    "Model inference completed successfully"
-                );
+                self.log_success(claim, took);
                 Outcome::Succeeded(text)
             }
             Err(failure) => {
                 handles.error.inc();
                 self.metrics.job_error(&failure.public.code);
-                tracing::error!(
-                    target: "microdiff::models", request_id = %job.request_id, job_id = %job.id,
-                    %model_type, alloy, duration_ms, success = false,
-                    error.type = %failure.public.code, error.message = %failure.internal,
-                    "Model inference failed"
-                );
+                self.log_failure(claim, took, &failure);
                 Outcome::Failed(self.publish(claim, failure.public))
             }
-        }
+        };
+        (outcome, span)
+    }
+
+    fn log_success(&self, claim: &Claim, took: Duration) {
+        let job = &claim.job;
+        tracing::info!(
+            target: "microdiff_models",
+            request_id = %job.request_id,
+            job_id = %job.id,
+            model_type = %self.metrics.model_type(),
+            alloy = job.request.alloy.name(),
+            duration_ms = took.as_secs_f64() * 1e3,
+            success = true,
+            "Model inference completed successfully"
+        );
+    }
+
+    fn log_failure(&self, claim: &Claim, took: Duration, failure: &EngineFailure) {
+        let job = &claim.job;
+        tracing::error!(
+            target: "microdiff_models",
+            request_id = %job.request_id,
+            job_id = %job.id,
+            model_type = %self.metrics.model_type(),
+            alloy = job.request.alloy.name(),
+            duration_ms = took.as_secs_f64() * 1e3,
+            success = false,
+            error.type = %failure.public.code,
+            error.message = %failure.internal,
+            "Model inference failed"
+        );
     }
 
     fn count_answer(&self, document: &DesignDocument) {

@@ -1,1 +1,35 @@
-//! microdiff-process
+//! Process parameters → melt pool, defect margins, and a virtual part under a virtual scanner.
+//!
+//! The model of laser powder bed fusion that training data come from and that posterior draws are
+//! pushed back through: measured laws for the melt pool with their measured errors, a build of
+//! fluctuating tracks with powder, keyhole, gas and balling pores, and a CT scan of it.
+//!
+//! Deliberately absent: heat transfer and fluid flow in time, microstructure and strength,
+//! electron beams and directed energy (the laws fail there), files, clocks and threads of its
+//! own. The same request gives the same bytes, whatever the number of threads.
+
+pub mod alloy;
+pub mod boundaries;
+mod cross_section;
+pub mod eagar_tsai;
+mod error;
+mod expected;
+pub mod melt_pool;
+mod nuisance;
+pub mod prior;
+mod random;
+mod simulate;
+
+pub use boundaries::{DefectMargins, defect_margins};
+pub use error::ProcessError;
+pub use expected::expected_shares;
+pub use melt_pool::{MeltPool, forward};
+pub use nuisance::{
+    GasPores, Imaging, KeyholePores, MeltBias, Nuisance, PoolShape, Powder, PropertyFactors,
+    TrackFluctuation,
+};
+pub use simulate::{
+    BitDepth, DENSE_BELOW, DefectShares, GroundTruth, LABEL_BALLING, LABEL_GAS, LABEL_KEYHOLE,
+    LABEL_LACK_OF_FUSION, LABEL_METAL, MAX_VOXELS, SIMULATOR_VERSION, ScanPattern, Simulation,
+    SimulationRequest, VOXEL_SIZE_UM, simulate,
+};

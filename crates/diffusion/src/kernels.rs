@@ -1,0 +1,335 @@
+//! The `f32` arithmetic of the network: affine layers, SiLU and layer normalisation.
+//!
+//! Each output element is accumulated in one fixed order with fused multiply-adds, and SiLU has
+//! its own exponential made of the same operations everywhere, so AVX-512, AVX2 with FMA and plain
+//! code give the same bits. Instruction sets are chosen at run time. The bodies are ordinary
+//! loops; compiling them once per instruction set lets the compiler vectorise them.
+
+/// Columns of a weight panel: one AVX-512 register, two AVX2 registers.
+pub(crate) const LANES: usize = 16;
+const EPSILON: f32 = 1e-5;
+
+/// Instruction set to compute with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InstructionSet {
+    /// Whatever the build target guarantees.
+    Portable,
+    /// AVX2 with fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 foundation.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl InstructionSet {
+    /// The widest this machine has.
+    pub(crate) fn detect() -> Self {
+        Self::available().last().copied().unwrap_or(Self::Portable)
+    }
+
+    /// Every one this machine has, narrowest first.
+    pub(crate) fn available() -> Vec<Self> {
+        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "only x86 adds"))]
+        let mut sets = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                sets.push(Self::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f") {
+                sets.push(Self::Avx512);
+            }
+        }
+        sets
+    }
+}
+
+/// An affine layer, its weights cut into panels of [`LANES`] columns, each panel contiguous.
+#[derive(Debug, Clone)]
+pub(crate) struct Affine {
+    inputs: usize,
+    panels: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Affine {
+    /// From weights of shape (inputs, outputs), row-major, and an optional bias of length outputs.
+    /// Outputs are padded with zeros to a multiple of [`LANES`].
+    pub(crate) fn pack(weights: &[f32], inputs: usize, bias: &[f32]) -> Self {
+        let outputs = bias.len();
+        let padded = outputs.next_multiple_of(LANES);
+        let mut panels = vec![0.0; inputs * padded];
+        for k in 0..inputs {
+            for column in 0..outputs {
+                let panel = column / LANES * inputs * LANES;
+                panels[panel + k * LANES + column % LANES] = weights[k * outputs + column];
+            }
+        }
+        let mut padded_bias = bias.to_vec();
+        padded_bias.resize(padded, 0.0);
+        Self { inputs, panels, bias: padded_bias }
+    }
+
+    /// Values per input row.
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Values per output row, padding included.
+    pub(crate) fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// `out = x · W + b` for as many rows as `out` holds; `x` is (rows, inputs), `out` is
+    /// (rows, outputs), both row-major.
+    pub(crate) fn apply(&self, set: InstructionSet, x: &[f32], out: &mut [f32]) {
+        match set {
+            InstructionSet::Portable => affine_body::<4>(self, x, out),
+            // SAFETY: `InstructionSet::available` lists AVX2 only after detecting AVX2 and FMA.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => unsafe { affine_avx2(self, x, out) },
+            // SAFETY: `InstructionSet::available` lists AVX-512 only after detecting it.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => unsafe { affine_avx512(self, x, out) },
+        }
+    }
+}
+
+/// `x ← x / (1 + exp(-x))`, element by element.
+pub(crate) fn silu(set: InstructionSet, x: &mut [f32]) {
+    match set {
+        InstructionSet::Portable => silu_body(x),
+        // SAFETY: `InstructionSet::available` lists AVX2 only after detecting AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => unsafe { silu_avx2(x) },
+        // SAFETY: `InstructionSet::available` lists AVX-512 only after detecting it.
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => unsafe { silu_avx512(x) },
+    }
+}
+
+/// Layer normalisation of each row of `x` (rows, width), then `· (1 + scale) + shift`; `film`
+/// holds the scales and then the shifts. The width is a multiple of [`LANES`].
+pub(crate) fn normalise(set: InstructionSet, x: &[f32], film: &[f32], out: &mut [f32]) {
+    match set {
+        InstructionSet::Portable => normalise_body(x, film, out),
+        // SAFETY: `InstructionSet::available` lists AVX2 only after detecting AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => unsafe { normalise_avx2(x, film, out) },
+        // SAFETY: `InstructionSet::available` lists AVX-512 only after detecting it.
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => unsafe { normalise_avx512(x, film, out) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn affine_avx2(layer: &Affine, x: &[f32], out: &mut [f32]) {
+    affine_body::<6>(layer, x, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn affine_avx512(layer: &Affine, x: &[f32], out: &mut [f32]) {
+    affine_body::<12>(layer, x, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn silu_avx2(x: &mut [f32]) {
+    silu_body(x);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn silu_avx512(x: &mut [f32]) {
+    silu_body(x);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn normalise_avx2(x: &[f32], film: &[f32], out: &mut [f32]) {
+    normalise_body(x, film, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn normalise_avx512(x: &[f32], film: &[f32], out: &mut [f32]) {
+    normalise_body(x, film, out);
+}
+
+#[inline(always)]
+fn affine_body<const ROWS: usize>(layer: &Affine, x: &[f32], out: &mut [f32]) {
+    let (inputs, outputs) = (layer.inputs, layer.outputs());
+    let rows = out.len() / outputs;
+    let whole = rows - rows % ROWS;
+    for first in (0..whole).step_by(ROWS) {
+        let x = &x[first * inputs..][..ROWS * inputs];
+        affine_tile::<ROWS>(layer, x, &mut out[first * outputs..][..ROWS * outputs]);
+    }
+    for row in whole..rows {
+        let x = &x[row * inputs..][..inputs];
+        affine_tile::<1>(layer, x, &mut out[row * outputs..][..outputs]);
+    }
+}
+
+#[inline(always)]
+fn affine_tile<const ROWS: usize>(layer: &Affine, x: &[f32], out: &mut [f32]) {
+    let (inputs, outputs) = (layer.inputs, layer.outputs());
+    let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &x[row * inputs..][..inputs]);
+    let panels = layer.panels.chunks_exact(inputs * LANES);
+    for (index, (panel, bias)) in panels.zip(layer.bias.chunks_exact(LANES)).enumerate() {
+        let mut sums = [[0.0f32; LANES]; ROWS];
+        for sum in &mut sums {
+            sum.copy_from_slice(bias);
+        }
+        for (k, weights) in panel.as_chunks::<LANES>().0.iter().enumerate() {
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                let value = row[k];
+                for lane in 0..LANES {
+                    sum[lane] = value.mul_add(weights[lane], sum[lane]);
+                }
+            }
+        }
+        for (row, sum) in sums.iter().enumerate() {
+            out[row * outputs + index * LANES..][..LANES].copy_from_slice(sum);
+        }
+    }
+}
+
+#[inline(always)]
+fn silu_body(x: &mut [f32]) {
+    for value in x {
+        *value /= 1.0 + exp(-*value);
+    }
+}
+
+/// eˣ to 2 ulp between -87 and 88, held at the ends. Coefficients: Cephes `expf` (S. Moshier).
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    /// 1.5 · 2²³: adding it leaves the nearest integer in the low bits.
+    const MAGIC: f32 = 12_582_912.0;
+    let x = x.clamp(-87.0, 88.0);
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, MAGIC);
+    let n = shifted - MAGIC;
+    let r = n.mul_add(-0.693_359_4, x);
+    let r = n.mul_add(2.121_944_4e-4, r);
+    let mut p = 1.987_569_1e-4f32;
+    p = p.mul_add(r, 1.398_199_9e-3);
+    p = p.mul_add(r, 8.333_452e-3);
+    p = p.mul_add(r, 4.166_579_6e-2);
+    p = p.mul_add(r, 1.666_666_5e-1);
+    p = p.mul_add(r, 0.5);
+    p = p.mul_add(r * r, r) + 1.0;
+    let exponent = shifted.to_bits().wrapping_sub(MAGIC.to_bits()).wrapping_add(127) << 23;
+    p * f32::from_bits(exponent)
+}
+
+#[inline(always)]
+fn normalise_body(x: &[f32], film: &[f32], out: &mut [f32]) {
+    let width = film.len() / 2;
+    let (scale, shift) = film.split_at(width);
+    for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+        let mean = lane_sum(row, |value| value) / width as f32;
+        let variance = lane_sum(row, |value| (value - mean) * (value - mean)) / width as f32;
+        let inverse = 1.0 / (variance + EPSILON).sqrt();
+        for column in 0..width {
+            let normal = (row[column] - mean) * inverse;
+            out[column] = normal.mul_add(1.0 + scale[column], shift[column]);
+        }
+    }
+}
+
+/// Sum over a row whose length is a multiple of [`LANES`]: by lane first, then pairwise, so the
+/// order does not depend on the width of the registers.
+#[inline(always)]
+fn lane_sum(row: &[f32], map: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    for chunk in row.as_chunks::<LANES>().0 {
+        for lane in 0..LANES {
+            sums[lane] += map(chunk[lane]);
+        }
+    }
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            sums[lane] += sums[lane + half];
+        }
+    }
+    sums[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 * 2.0 - 2.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn two_by_two_by_eye() {
+        let layer = Affine::pack(&[1.0, 2.0, 3.0, 4.0], 2, &[10.0, 20.0]);
+        let mut out = [9.0; LANES];
+        layer.apply(InstructionSet::Portable, &[1.0, 1.0], &mut out);
+        assert_eq!(out[..3], [14.0, 26.0, 0.0]);
+    }
+
+    #[test]
+    fn exponential_is_accurate() {
+        for step in -8700..=8800 {
+            let x = step as f32 / 100.0;
+            let exact = f64::from(x).exp();
+            assert!((f64::from(exp(x)) / exact - 1.0).abs() < 3e-7, "at {x}");
+        }
+    }
+
+    #[test]
+    fn normalised_rows_have_mean_zero_and_variance_one() {
+        let row = numbers(32, 3);
+        let mut out = vec![0.0; 32];
+        normalise(InstructionSet::Portable, &row, &[0.0; 64], &mut out);
+        let mean: f32 = out.iter().sum::<f32>() / 32.0;
+        let variance = out.iter().map(|v| v * v).sum::<f32>() / 32.0;
+        assert!(mean.abs() < 1e-5 && (variance - 1.0).abs() < 1e-3, "{mean} {variance}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_instruction_set_gives_the_same_bits(
+            rows in 1..40usize,
+            inputs in 1..40usize,
+            panels in 1..4usize,
+            seed: u32,
+        ) {
+            let outputs = panels * LANES;
+            let x = numbers(rows * inputs, seed);
+            let weights = numbers(inputs * outputs, seed ^ 1);
+            let layer = Affine::pack(&weights, inputs, &numbers(outputs, seed ^ 2));
+            let film = numbers(2 * outputs, seed ^ 3);
+            let results: Vec<Vec<u32>> = InstructionSet::available()
+                .into_iter()
+                .map(|set| {
+                    let mut product = vec![0.0; rows * outputs];
+                    layer.apply(set, &x, &mut product);
+                    let mut out = vec![0.0; rows * outputs];
+                    normalise(set, &product, &film, &mut out);
+                    silu(set, &mut out);
+                    product.iter().chain(&out).map(|value| value.to_bits()).collect()
+                })
+                .collect();
+            for result in &results {
+                prop_assert_eq!(result, &results[0]);
+            }
+            let plain: f32 = (0..inputs).map(|k| x[k] * weights[k * outputs]).sum();
+            let bias = numbers(outputs, seed ^ 2)[0];
+            prop_assert!((f32::from_bits(results[0][0]) - plain - bias).abs() < 1e-4);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Simulated pairs of parameters and descriptors, and their file.
+//!
+//! The file is the line `MDROWS1`, the length of a JSON header (u32, little-endian), the header,
+//! and one fixed-size record per row. The header names the descriptors and parameters, the
+//! simulator's version, the number of rows and the SHA-256 of the records; a file of another
+//! schema, cut short or altered is refused.
+
+use crate::DiffusionError;
+use crate::digest::sha256_hex;
+use microdiff_domain::descriptor::DESCRIPTORS;
+use microdiff_domain::{
+    Alloy, DESCRIPTOR_COUNT, DefectClass, Descriptors, PARAMETER_COUNT, Parameter, SpotDiameter,
+};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const MAGIC: &[u8; 8] = b"MDROWS1\n";
+const FORMAT: &str = "microdiff.rows/1";
+/// Alloy, class and two bytes of zeros and whether the spot is given; then eight bytes a number:
+/// spot, θ, descriptors.
+const RECORD: usize = 8 * (1 + 1 + PARAMETER_COUNT + DESCRIPTOR_COUNT);
+
+/// One simulated part and what its scan measures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The alloy.
+    pub alloy: Alloy,
+    /// Laser spot diameter, where the simulation states it.
+    pub spot: Option<SpotDiameter>,
+    /// True parameters in physical units, in the order of [`Parameter::ALL`].
+    pub theta: [f64; PARAMETER_COUNT],
+    /// Descriptors of the virtual scan.
+    pub descriptors: Descriptors,
+    /// True dominant defect.
+    pub class: DefectClass,
+}
+
+/// Rows and the version of the simulator that made them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowSet {
+    /// Version of the simulator.
+    pub simulator_version: String,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: String,
+    simulator_version: String,
+    parameters: Vec<String>,
+    descriptors: Vec<String>,
+    rows: usize,
+    sha256: String,
+}
+
+impl RowSet {
+    /// Reads a row file.
+    pub fn read(path: &Path) -> Result<Self, DiffusionError> {
+        let bytes = std::fs::read(path).map_err(|error| DiffusionError::file(path, error))?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// Writes a row file.
+    pub fn write(&self, path: &Path) -> Result<(), DiffusionError> {
+        std::fs::write(path, self.to_bytes()?).map_err(|error| DiffusionError::file(path, error))
+    }
+
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, DiffusionError> {
+        let mut records = Vec::with_capacity(self.rows.len() * RECORD);
+        for row in &self.rows {
+            let spot = u8::from(row.spot.is_some());
+            records.extend([row.alloy.index() as u8, row.class.index() as u8, spot, 0, 0, 0, 0, 0]);
+            let numbers = [row.spot.map_or(0.0, SpotDiameter::get)];
+            let numbers = numbers.iter().chain(&row.theta).chain(row.descriptors.values());
+            records.extend(numbers.flat_map(|number| number.to_le_bytes()));
+        }
+        let header = Header {
+            format: FORMAT.to_owned(),
+            simulator_version: self.simulator_version.clone(),
+            parameters: Parameter::ALL.map(|p| p.key().to_owned()).to_vec(),
+            descriptors: DESCRIPTORS.map(|spec| spec.name.to_owned()).to_vec(),
+            rows: self.rows.len(),
+            sha256: sha256_hex(&[&records]),
+        };
+        let header = serde_json::to_vec(&header)
+            .map_err(|error| DiffusionError::rows(format!("header: {error}")))?;
+        let length = u32::try_from(header.len())
+            .map_err(|_| DiffusionError::rows("the header is too long"))?;
+        Ok([MAGIC.as_slice(), &length.to_le_bytes(), &header, &records].concat())
+    }
+
+    /// Reads what [`RowSet::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DiffusionError> {
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .ok_or_else(|| DiffusionError::rows("it does not begin with MDROWS1"))?;
+        let short = || DiffusionError::rows("the file is cut short");
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (header, records) = rest.split_at_checked(length).ok_or_else(short)?;
+        let header: Header = serde_json::from_slice(header)
+            .map_err(|error| DiffusionError::rows(format!("header unreadable: {error}")))?;
+        check_header(&header)?;
+        if header.rows.checked_mul(RECORD) != Some(records.len()) {
+            let text =
+                format!("{} bytes of records do not make {} rows", records.len(), header.rows);
+            return Err(DiffusionError::rows(text));
+        }
+        if sha256_hex(&[records]) != header.sha256 {
+            return Err(DiffusionError::rows("the records do not have the header's SHA-256"));
+        }
+        let rows = records.chunks_exact(RECORD).enumerate().map(|(index, record)| {
+            read_record(record)
+                .ok_or_else(|| DiffusionError::rows(format!("row {index} holds invalid values")))
+        });
+        let rows = rows.collect::<Result<Vec<Row>, DiffusionError>>()?;
+        Ok(Self { simulator_version: header.simulator_version, rows })
+    }
+}
+
+fn check_header(header: &Header) -> Result<(), DiffusionError> {
+    if header.format != FORMAT {
+        let text = format!("format is \"{}\", not \"{FORMAT}\"", header.format);
+        return Err(DiffusionError::rows(text));
+    }
+    if header.parameters != Parameter::ALL.map(Parameter::key) {
+        return Err(DiffusionError::rows("it is of other parameters"));
+    }
+    if header.descriptors != DESCRIPTORS.map(|spec| spec.name) {
+        let text = format!(
+            "it is of another descriptor schema ({} descriptors; this version has \
+             {DESCRIPTOR_COUNT})",
+            header.descriptors.len()
+        );
+        return Err(DiffusionError::rows(text));
+    }
+    Ok(())
+}
+
+fn read_record(record: &[u8]) -> Option<Row> {
+    let (codes, numbers) = record.split_first_chunk::<8>()?;
+    let mut numbers = numbers.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes));
+    let spot = numbers.next()?;
+    let mut theta = [0.0; PARAMETER_COUNT];
+    for value in &mut theta {
+        *value = numbers.next().filter(|value| value.is_finite())?;
+    }
+    let mut descriptors = [0.0; DESCRIPTOR_COUNT];
+    for value in &mut descriptors {
+        *value = numbers.next()?;
+    }
+    Some(Row {
+        alloy: *Alloy::ALL.get(usize::from(codes[0]))?,
+        class: *DefectClass::ALL.get(usize::from(codes[1]))?,
+        spot: match codes[2] {
+            0 => None,
+            1 => Some(SpotDiameter::micrometres(spot).ok()?),
+            _ => return None,
+        },
+        theta,
+        descriptors: Descriptors::new(descriptors).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn example() -> RowSet {
+        let row = |alloy, spot: Option<f64>| Row {
+            alloy,
+            spot: spot.map(|spot| SpotDiameter::micrometres(spot).unwrap()),
+            theta: [280.0, 1200.0, 30.0, 140.0, 80.0],
+            descriptors: Descriptors::new([-1.5; DESCRIPTOR_COUNT]).unwrap(),
+            class: DefectClass::Keyhole,
+        };
+        let rows = vec![row(Alloy::In718, Some(80.0)), row(Alloy::Ti6Al4V, None)];
+        RowSet { simulator_version: "1".into(), rows }
+    }
+
+    #[test]
+    fn round_trip() {
+        let set = example();
+        let bytes = set.to_bytes().unwrap();
+        assert_eq!(RowSet::from_bytes(&bytes).unwrap(), set);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows");
+        set.write(&path).unwrap();
+        assert_eq!(RowSet::read(&path).unwrap(), set);
+    }
+
+    #[test]
+    fn another_schema_is_refused() {
+        let bytes = example().to_bytes().unwrap();
+        let name = DESCRIPTORS[0].name;
+        let at = bytes.windows(name.len()).position(|w| w == name.as_bytes()).unwrap();
+        let mut other = bytes.clone();
+        other[at] = b'x';
+        let text = RowSet::from_bytes(&other).unwrap_err().to_string();
+        assert!(text.contains("another descriptor schema"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_changed_byte_and_every_cut_is_refused(at: prop::sample::Index, bit in 0..8u8) {
+            let set = example();
+            let bytes = set.to_bytes().unwrap();
+            let at = at.index(bytes.len());
+            prop_assert!(RowSet::from_bytes(&bytes[..at]).is_err());
+            let mut bad = bytes;
+            bad[at] ^= 1 << bit;
+            // The simulator's version is free text, so a change there reads as another version.
+            match RowSet::from_bytes(&bad) {
+                Err(_) => {}
+                Ok(read) => prop_assert_eq!(read.rows, set.rows),
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Pores and pore phase → numbers, in physical units.
+
+pub(crate) mod correlation;
+pub(crate) mod hatch;
+pub(crate) mod layers;
+pub(crate) mod neighbours;
+pub(crate) mod pore;

@@ -1,0 +1,223 @@
+//! 26-connected components of the dark phase, by runs.
+//!
+//! A run is a stretch of dark voxels in a row. Runs of neighbouring rows that overlap or touch at
+//! a corner are joined; no label volume is made, all measures come from the runs.
+
+use crate::ImagingError;
+use crate::segment::part::Part;
+use rayon::prelude::*;
+
+/// A stretch of dark voxels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    /// First x.
+    pub start: u32,
+    /// One past the last x.
+    pub end: u32,
+    /// Voxels that also pass the stricter threshold.
+    pub strict: u32,
+    /// Whether a voxel is dark enough to prove a pore.
+    pub seed: bool,
+}
+
+/// Grey levels a run is made with: darker than `dark`, counting those darker than `strict` and
+/// noting those darker than `seed`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Levels {
+    pub dark: u16,
+    pub strict: u16,
+    pub seed: u16,
+}
+
+/// Runs of a volume with the component each belongs to.
+pub(crate) struct Components {
+    /// Runs in raster order.
+    pub runs: Vec<Run>,
+    /// First run of each row (z, y), one more at the end.
+    pub rows: Vec<u32>,
+    /// Component of each run, numbered from 0 in raster order of first appearance.
+    pub labels: Vec<u32>,
+    /// Number of components.
+    pub count: usize,
+}
+
+/// Finds runs and joins them.
+pub(crate) fn components(
+    grey: &[u16],
+    part: &Part,
+    levels: Levels,
+) -> Result<Components, ImagingError> {
+    let [_, ny, nx] = part.shape();
+    let slabs: Vec<(Vec<Run>, Vec<u32>)> = grey
+        .par_chunks(ny * nx)
+        .map(|page| {
+            let (mut runs, mut lens) = (Vec::new(), Vec::with_capacity(ny));
+            for (y, row) in page.chunks(nx).enumerate() {
+                let before = runs.len();
+                for span in part.spans(y) {
+                    runs_of_span(row, span.clone(), levels, &mut runs);
+                }
+                lens.push((runs.len() - before) as u32);
+            }
+            (runs, lens)
+        })
+        .collect();
+    let total: usize = slabs.iter().map(|(runs, _)| runs.len()).sum();
+    if u32::try_from(total).is_err() {
+        return Err(ImagingError::TooFragmented);
+    }
+    let mut runs = Vec::with_capacity(total);
+    let mut rows = vec![0u32];
+    for (slab, lens) in slabs {
+        runs.extend(slab);
+        for len in lens {
+            rows.push(rows.last().copied().unwrap_or(0) + len);
+        }
+    }
+    let (labels, count) = join(&runs, &rows, ny);
+    Ok(Components { runs, rows, labels, count })
+}
+
+fn runs_of_span(row: &[u16], span: std::ops::Range<usize>, levels: Levels, runs: &mut Vec<Run>) {
+    let mut x = span.start;
+    while x < span.end {
+        if row[x] >= levels.dark {
+            x += 1;
+            continue;
+        }
+        let start = x;
+        let (mut strict, mut seed) = (0, false);
+        while x < span.end && row[x] < levels.dark {
+            strict += u32::from(row[x] < levels.strict);
+            seed |= row[x] < levels.seed;
+            x += 1;
+        }
+        runs.push(Run { start: start as u32, end: x as u32, strict, seed });
+    }
+}
+
+fn join(runs: &[Run], rows: &[u32], ny: usize) -> (Vec<u32>, usize) {
+    let mut parent: Vec<u32> = (0..runs.len() as u32).collect();
+    for row in 0..rows.len() - 1 {
+        let (z, y) = (row / ny, row % ny);
+        let own = rows[row]..rows[row + 1];
+        if own.is_empty() {
+            continue;
+        }
+        let below = |dy: usize| row + dy - 1 - ny;
+        let neighbours = [
+            (y > 0).then(|| row - 1),
+            (z > 0 && y > 0).then(|| below(0)),
+            (z > 0).then(|| below(1)),
+            (z > 0 && y + 1 < ny).then(|| below(2)),
+        ];
+        for other in neighbours.into_iter().flatten() {
+            join_rows(runs, own.clone(), rows[other]..rows[other + 1], &mut parent);
+        }
+    }
+    // Parents come before their children, so one pass numbers all.
+    let mut labels = vec![0u32; runs.len()];
+    let mut count = 0u32;
+    for i in 0..runs.len() {
+        let root = parent[i] as usize;
+        if root == i {
+            labels[i] = count;
+            count += 1;
+        } else {
+            labels[i] = labels[root];
+        }
+    }
+    (labels, count as usize)
+}
+
+fn join_rows(
+    runs: &[Run],
+    mut a: std::ops::Range<u32>,
+    mut b: std::ops::Range<u32>,
+    parent: &mut [u32],
+) {
+    while !a.is_empty() && !b.is_empty() {
+        let (ra, rb) = (runs[a.start as usize], runs[b.start as usize]);
+        if ra.start <= rb.end && rb.start <= ra.end {
+            let (i, j) = (find(parent, a.start), find(parent, b.start));
+            parent[i.max(j) as usize] = i.min(j);
+        }
+        if ra.end < rb.end {
+            a.start += 1;
+        } else {
+            b.start += 1;
+        }
+    }
+}
+
+fn find(parent: &mut [u32], mut i: u32) -> u32 {
+    while parent[i as usize] != i {
+        parent[i as usize] = parent[parent[i as usize] as usize];
+        i = parent[i as usize];
+    }
+    i
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn label(dark: &[bool], shape: [usize; 3]) -> Components {
+        let grey: Vec<u16> = dark.iter().map(|&d| if d { 1 } else { 9 }).collect();
+        let levels = Levels { dark: 5, strict: 3, seed: 2 };
+        components(&grey, &Part::whole(shape), levels).unwrap()
+    }
+
+    #[test]
+    fn corners_join() {
+        let mut dark = vec![false; 27];
+        dark[0] = true;
+        dark[13] = true;
+        dark[2] = false;
+        assert_eq!(label(&dark, [3, 3, 3]).count, 1);
+        dark[13] = false;
+        dark[26] = true;
+        assert_eq!(label(&dark, [3, 3, 3]).count, 2);
+    }
+
+    /// Flood fill, to compare.
+    fn flood_count(dark: &[bool], [nz, ny, nx]: [usize; 3]) -> usize {
+        let mut seen = vec![false; dark.len()];
+        let mut count = 0;
+        for start in 0..dark.len() {
+            if !dark[start] || seen[start] {
+                continue;
+            }
+            count += 1;
+            seen[start] = true;
+            let mut open = vec![start];
+            while let Some(i) = open.pop() {
+                let (z, y, x) = (i / (ny * nx), i / nx % ny, i % nx);
+                for zz in z.saturating_sub(1)..(z + 2).min(nz) {
+                    for yy in y.saturating_sub(1)..(y + 2).min(ny) {
+                        for xx in x.saturating_sub(1)..(x + 2).min(nx) {
+                            let j = (zz * ny + yy) * nx + xx;
+                            if dark[j] && !seen[j] {
+                                seen[j] = true;
+                                open.push(j);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        count
+    }
+
+    proptest! {
+        #[test]
+        fn as_many_as_flood_fill_finds(dark in prop::collection::vec(prop::bool::weighted(0.12), 6 * 7 * 9)) {
+            let shape = [6, 7, 9];
+            let found = label(&dark, shape);
+            prop_assert_eq!(found.count, flood_count(&dark, shape));
+            let voxels: u32 = found.runs.iter().map(|r| r.end - r.start).sum();
+            prop_assert_eq!(voxels as usize, dark.iter().filter(|&&d| d).count());
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Melt pool → how far a setting is from lack of fusion, keyhole porosity and balling.
+
+use crate::Nuisance;
+use crate::alloy::properties;
+use crate::melt_pool::{MeltPool, forward};
+use microdiff_domain::{Alloy, ProcessParameters, SpotDiameter};
+use serde::{Deserialize, Serialize};
+
+/// Logistic width of the balling criterion in length over width (Hofmann 2026 316L, measured).
+/// It is scatter between settings, so it is drawn once per build as part of the nuisance.
+pub(crate) const BALLING_WIDTH: f64 = 0.56;
+
+/// Logistic width within one build, from no track to every track balling; chosen.
+const BALLING_WIDTH_WITHIN_BUILD: f64 = 0.15;
+
+/// Distance of one setting to each defect boundary. Every margin is 1 on its boundary and grows
+/// into the defect.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DefectMargins {
+    /// `(h/W)² + (t/D)²`. Fluctuating tracks leave pores from about 0.7; below 0.6 is safe.
+    pub lack_of_fusion: f64,
+    /// Keyhole number over the onset of keyhole pores.
+    pub keyhole: f64,
+    /// Twice the probability that a track balls.
+    pub balling: f64,
+}
+
+/// Margins of a setting under given nuisance values.
+pub fn defect_margins(
+    alloy: Alloy,
+    parameters: &ProcessParameters,
+    spot: SpotDiameter,
+    nuisance: &Nuisance,
+) -> DefectMargins {
+    let pool = forward(alloy, parameters, spot, nuisance);
+    DefectMargins {
+        lack_of_fusion: pool.overlap,
+        keyhole: pool.keyhole_number / nuisance.keyhole.onset.max(1e-9),
+        balling: 2.0 * balling_probability(alloy, &pool, nuisance),
+    }
+}
+
+/// Probability that a track of this build breaks into beads. Averaged over drawn nuisance values
+/// it is the measured criterion.
+pub fn balling_probability(alloy: Alloy, pool: &MeltPool, nuisance: &Nuisance) -> f64 {
+    let centre = properties(alloy).balling_centre + nuisance.balling_centre_shift;
+    1.0 / (1.0 + (-(pool.length_to_width - centre) / BALLING_WIDTH_WITHIN_BUILD).exp())
+}
+
+/// Keyhole pores formed per µm of track: `l₀ ln(1 + exp((Ke − Kc)/w))`.
+pub fn keyhole_pores_per_um(pool: &MeltPool, nuisance: &Nuisance) -> f64 {
+    let keyhole = &nuisance.keyhole;
+    let above = (pool.keyhole_number - keyhole.onset) / keyhole.onset_width;
+    // ln(1 + eˣ) without overflow
+    let softplus = above.max(0.0) + (-above.abs()).exp().ln_1p();
+    keyhole.rate_per_mm * 1e-3 * softplus
+}

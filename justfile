@@ -1,0 +1,65 @@
+# The only door: what a person runs and what CI runs are the same recipes. `just` lists them.
+# `just tools` installs what the recipes need beyond the Rust toolchain and a C compiler.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+cargo_deny_version := "0.20.2"
+
+# List the recipes
+[private]
+default:
+    @just --list --unsorted
+
+# Build the binary as it is shipped
+build:
+    cargo build --locked --release -p microdiff-cli
+
+# Run every test of the serving build: the test command of the README
+test:
+    cargo test --workspace --locked
+
+# Run the tests that need the training framework
+train-test:
+    cargo test --locked -p microdiff-diffusion --features train
+
+# Check the formatting
+fmt:
+    cargo fmt --all --check
+
+# Check the lints of the workspace, then once more with the training code
+clippy:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+# Check formatting and lints
+lint: fmt clippy
+
+# Check dependency direction, sizes, names and links
+tidy:
+    cargo run --quiet --locked -p xtask -- tidy
+
+# Check bans, licences and sources: the shipped graph, then the one with training
+deny:
+    cargo fetch --locked
+    cargo deny --offline --locked check --hide-inclusion-graph bans licenses sources
+    cargo deny --offline --locked --all-features check --hide-inclusion-graph licenses sources
+
+# Check for published security advisories; needs a network that reaches the advisory database
+advisories:
+    cargo deny --all-features --locked check advisories
+
+# Write the committed expected outputs anew; read the difference before committing it
+goldens:
+    UPDATE_GOLDEN=1 cargo test --workspace --locked
+
+# Run the benchmarks
+bench:
+    cargo bench --workspace --benches --locked
+
+# Install the tools that the recipes call
+tools:
+    cargo install --locked --version {{ cargo_deny_version }} cargo-deny
+
+# Run everything that CI runs, in its order
+ci:
+    bash .ci/run

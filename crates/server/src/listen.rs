@@ -82,7 +82,8 @@ pub(crate) struct ServeOptions {
     pub(crate) gauge: Option<Gauge>,
 }
 
-/// Serves until the drain begins, then finishes open requests; returns when the last is answered.
+/// Serves until the sockets are to close, then finishes open requests; returns when the last is
+/// answered.
 pub(crate) async fn serve(listener: TcpListener, app: Router, options: ServeOptions, stop: Stop) {
     let slots = Arc::new(Semaphore::new(options.connections));
     let graceful = GracefulShutdown::new();
@@ -95,7 +96,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, options: ServeOpti
         };
         let (slot, accepted) = tokio::select! {
             next = next => next,
-            () = stop.draining() => break,
+            () = stop.closing() => break,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,

@@ -1,15 +1,19 @@
+//! The switch that stops the service, stage by stage.
+
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// How far the service is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
+enum Stage {
     /// Serving.
     Running,
     /// Not ready any more; takes no new work, finishes what it has.
     Draining,
     /// The deadline came: running jobs go back to the queue.
     Abandoning,
+    /// No job runs any more: sockets close, open requests are answered.
+    Closing,
 }
 
 /// Tells every part of the service to stop. Cheap to clone; clones are the same switch.
@@ -47,6 +51,14 @@ impl Stop {
 
     pub(crate) async fn abandoning(&self) {
         self.reached(Stage::Abandoning).await;
+    }
+
+    pub(crate) fn close(&self) {
+        self.advance(Stage::Closing);
+    }
+
+    pub(crate) async fn closing(&self) {
+        self.reached(Stage::Closing).await;
     }
 
     fn advance(&self, to: Stage) {

@@ -11,6 +11,8 @@ pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
 
 use crate::ServerError;
+use microdiff_telemetry::TelemetryError;
+use microdiff_telemetry::logs::LogLevels;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -144,14 +146,14 @@ pub enum LogFormat {
 pub struct LogConfig {
     /// Default level and exceptions by logger: `info,microdiff.imaging=debug`.
     pub level: String,
-    /// Directory of a rotated file `microdiff.log` beside stdout.
+    /// A rotated file beside stdout, as `logs/microdiff.log`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dir: Option<PathBuf>,
+    pub file: Option<PathBuf>,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".into(), dir: None }
+        Self { level: "info".into(), file: None }
     }
 }
 
@@ -261,9 +263,13 @@ impl Config {
                 "traces.endpoint must begin with http:// or https://".into(),
             ));
         }
-        microdiff_telemetry::logs::LogLevels::parse(&self.log.level)
-            .map(drop)
-            .map_err(|error| ServerError::Config(format!("log.level: {error}")))
+        self.log_levels().map(drop)
+    }
+
+    /// The log levels, parsed.
+    pub(crate) fn log_levels(&self) -> Result<LogLevels, ServerError> {
+        let fault = |error: TelemetryError| ServerError::Config(format!("log.level: {error}"));
+        self.log.level.parse().map_err(fault)
     }
 
     /// How long a drain may take.
@@ -300,7 +306,7 @@ mod tests {
     fn every_field_is_in_the_sample() {
         let all = toml::to_string(&Config {
             model_dir: Some("m".into()),
-            log: LogConfig { dir: Some("l".into()), ..LogConfig::default() },
+            log: LogConfig { file: Some("l".into()), ..LogConfig::default() },
             traces: TraceConfig { endpoint: Some("http://x".into()) },
             ..Config::default()
         })

@@ -65,9 +65,7 @@ pub(crate) async fn submit(
         Problem::slow_body(&format!("the body did not arrive within {} s", limit.as_secs()))
     })??;
     record(&app, id, form, &origin).await?;
-    let deadline = Instant::now() + wait;
-    let job = app.queue.wait(id, deadline).await.map_err(|error| broken(&error))?;
-    let job = job.ok_or_else(Problem::unknown_design)?;
+    let job = await_job(&app, id, wait).await?;
     if let (JobState::Failed, Some(failure)) = (job.state, &job.failure) {
         let mut response = Problem::from(failure).into_response();
         set_location(response.headers_mut(), id);
@@ -87,10 +85,18 @@ pub(crate) async fn get(
 ) -> Result<Response, Problem> {
     let wait = parse_wait(&app, query.as_deref())?;
     let id = JobId::parse(&id).ok_or_else(Problem::unknown_design)?;
-    let deadline = Instant::now() + wait;
-    let job = app.queue.wait(id, deadline).await.map_err(|error| broken(&error))?;
-    let job = job.ok_or_else(Problem::unknown_design)?;
+    let job = await_job(&app, id, wait).await?;
     Ok(view(&job)?.into_response())
+}
+
+/// The job when it has ended, or as it stands after `wait` or when the service stops.
+async fn await_job(app: &App, id: JobId, wait: Duration) -> Result<Job, Problem> {
+    let ended = app.queue.wait(id, Instant::now() + wait);
+    let job = tokio::select! {
+        job = ended => job,
+        () = app.stop.closing() => app.queue.store().get(id).await,
+    };
+    job.map_err(|error| broken(&error))?.ok_or_else(Problem::unknown_design)
 }
 
 /// Refuses what can be refused before a byte of the body is read.

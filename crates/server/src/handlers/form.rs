@@ -25,7 +25,7 @@ pub(super) struct Form {
 /// Receives the form of a submission, storing the scan as it comes.
 pub(super) async fn receive(app: &App, id: JobId, mut body: Multipart) -> Result<Form, Problem> {
     let idle = app.config.limits.body_idle();
-    let mut fields = BTreeMap::new();
+    let mut fields = BTreeMap::<&'static str, String>::new();
     let mut scan = None;
     while let Some(field) = in_time(app, idle, body.next_field()).await? {
         match field.name() {

@@ -31,6 +31,10 @@ impl JobRequest {
     /// The form fields beside `scan`.
     pub const FIELDS: [&'static str; 8] =
         ["alloy", "process", "known", "spot_um", "voxel_size_um", "samples", "steps", "seed"];
+    /// Draws when nothing is said.
+    pub const DEFAULT_SAMPLES: usize = 4096;
+    /// Sampler steps when nothing is said.
+    pub const DEFAULT_STEPS: usize = 32;
     /// Draws that may be asked for.
     pub const SAMPLES: std::ops::RangeInclusive<usize> = 16..=100_000;
     /// Sampler steps that may be asked for.
@@ -121,7 +125,9 @@ mod tests {
     #[test]
     fn only_the_alloy_is_needed() {
         let request = read(&[("alloy", "ti64")]).unwrap();
-        assert_eq!(request.to_design().unwrap(), DesignRequest::new(Alloy::Ti6Al4V));
+        assert_eq!(request.alloy, Alloy::Ti6Al4V);
+        assert_eq!(request.known().unwrap(), KnownParameters::NONE);
+        assert_eq!((request.samples, request.steps, request.seed), (4096, 32, 0));
     }
 
     #[test]
@@ -138,11 +144,11 @@ mod tests {
         ])
         .unwrap();
         let json = serde_json::to_string(&request).unwrap();
-        let design = serde_json::from_str::<JobRequest>(&json).unwrap().to_design().unwrap();
+        let design = serde_json::from_str::<JobRequest>(&json).unwrap();
         assert_eq!(design.alloy, Alloy::Ss316L);
-        assert_eq!(design.known.values(), [None, None, Some(30.0), Some(140.0), None]);
-        assert_eq!(design.spot.unwrap().get(), 80.0);
-        assert_eq!(design.voxel_size.unwrap().get(), 4.5);
+        assert_eq!(design.known().unwrap().values(), [None, None, Some(30.0), Some(140.0), None]);
+        assert_eq!(design.spot_um.unwrap().get(), 80.0);
+        assert_eq!(design.voxel_size_um.unwrap().get(), 4.5);
         assert_eq!((design.samples, design.steps, design.seed), (100, 16, 7));
     }
 

@@ -10,6 +10,8 @@
 pub mod builtin;
 mod clock;
 mod error;
+pub mod health;
+pub mod http;
 pub mod logs;
 pub mod metrics;
 mod process;
@@ -119,7 +121,7 @@ impl Telemetry {
         let speaker = Speaker {
             service: &options.service_name,
             version: &options.version,
-            logger: format!("{}.telemetry", options.prefix),
+            prefix: options.prefix.clone(),
         };
         // Traces first: a bad address must not leave a log writer behind.
         let service = (options.service_name.as_str(), options.version.as_str());
@@ -201,3 +203,8 @@ impl Drop for Guard {
         self.end(Duration::from_secs(1));
     }
 }
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

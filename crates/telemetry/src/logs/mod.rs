@@ -100,8 +100,8 @@ impl LogHandle {
 pub(crate) struct Speaker<'a> {
     pub(crate) service: &'a str,
     pub(crate) version: &'a str,
-    /// The logger of lines about logging itself.
-    pub(crate) logger: String,
+    /// What the loggers of this crate begin with.
+    pub(crate) prefix: String,
 }
 
 /// Starts the writer and returns the subscriber that feeds it.
@@ -125,7 +125,7 @@ pub(crate) fn start(
     let shared = Arc::new(Shared {
         queue: Queue::new(options.queue_bytes),
         levels: options.levels.into(),
-        loggers: options.loggers,
+        loggers: own_loggers(&speaker.prefix, options.loggers),
         scrubber,
         tail,
         lines: counters(&lines),
@@ -137,12 +137,24 @@ pub(crate) fn start(
         stdout: options.stdout,
         file: options.file.map(file::RotatedFile::open).transpose().map_err(unopened)?,
         errors: ["stdout", "file"].map(|sink| registry.counter(&errors, &[sink])),
-        logger: speaker.logger.clone(),
+        logger: format!("{}.telemetry", speaker.prefix),
     }
     .spawn()?;
     let layer = JsonLayer { shared: Arc::clone(&shared) };
     let subscriber = tracing_subscriber::registry().with(layer);
     Ok((LogHandle { shared }, Dispatch::new(subscriber)))
+}
+
+/// The loggers of this crate's own lines, unless the service maps them itself.
+fn own_loggers(prefix: &str, mut given: Vec<(String, String)>) -> Vec<(String, String)> {
+    let root = module_path!().split("::").next().unwrap_or("");
+    for (module, logger) in [("", "telemetry"), ("::http", "access"), ("::health", "health")] {
+        let target = format!("{root}{module}");
+        if !given.iter().any(|(held, _)| *held == target) {
+            given.push((target, format!("{prefix}.{logger}")));
+        }
+    }
+    given
 }
 
 fn unopened(error: std::io::Error) -> TelemetryError {

@@ -15,7 +15,7 @@ mod shards;
 mod spec;
 
 pub use encode::Format;
-pub use handle::{Counter, Gauge, Histogram, ObservedCounter};
+pub use handle::{Counter, Gauge, GaugeHold, Histogram, ObservedCounter};
 pub use registry::{Registry, SeriesCount};
 pub use spec::{
     DEFAULT_MAX_SERIES, Initial, LabelSpec, LabelValues, MetricKind, MetricSpec, Source, Stability,

@@ -17,7 +17,7 @@ use opentelemetry_sdk::Resource;
 
 pub use id::{SpanId, TraceContext, TraceId};
 pub use options::{Protocol, Sampler, TraceOptions};
-pub use span::{Span, SpanKind, Tracer, Value};
+pub use span::{ParentSpan, Span, SpanKind, Tracer, Value};
 
 use crate::TelemetryError;
 use crate::metrics::Registry;

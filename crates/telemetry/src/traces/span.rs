@@ -1,5 +1,6 @@
 //! Spans: started, given attributes, and sent on their way when dropped.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -146,7 +147,8 @@ impl Tracer {
         };
         let record = hold.map(|hold| {
             let remote = parent.map(|parent| parent.span_id);
-            Box::new(Record::new(hold, name, kind, Parent { span: remote, remote: true }))
+            let parent = Parent { span: remote, remote: true };
+            Box::new(Record::new(hold, name.into(), kind, parent))
         });
         Span { tracer: self.clone(), context, record }
     }
@@ -191,7 +193,7 @@ struct Parent {
 
 struct Record {
     hold: Hold,
-    name: &'static str,
+    name: Cow<'static, str>,
     kind: SpanKind,
     parent: Parent,
     /// The first span of this process in the trace.
@@ -204,7 +206,7 @@ struct Record {
 }
 
 impl Record {
-    fn new(hold: Hold, name: &'static str, kind: SpanKind, parent: Parent) -> Self {
+    fn new(hold: Hold, name: Cow<'static, str>, kind: SpanKind, parent: Parent) -> Self {
         Self {
             hold,
             name,
@@ -231,18 +233,22 @@ pub struct Span {
 
 impl Span {
     /// Starts a span inside this one.
-    pub fn child(&self, name: &'static str) -> Self {
-        self.child_of_kind(name, SpanKind::Internal)
+    pub fn child(&self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.parent().child(name)
     }
 
-    /// Starts a span of this kind inside this one.
-    pub fn child_of_kind(&self, name: &'static str, kind: SpanKind) -> Self {
-        let context = TraceContext { span_id: SpanId::random(), ..self.context };
-        let record = self.record.as_ref().map(|own| {
-            let parent = Parent { span: Some(self.context.span_id), remote: false };
-            Box::new(Record::new(own.hold.clone(), name, kind, parent))
-        });
-        Self { tracer: self.tracer.clone(), context, record }
+    /// What starts spans inside this one from elsewhere: another task, a job that outlives it.
+    #[must_use]
+    pub fn parent(&self) -> ParentSpan {
+        let hold = self.record.as_ref().map(|record| record.hold.clone());
+        ParentSpan { tracer: self.tracer.clone(), context: self.context, hold }
+    }
+
+    /// Gives the span the name it should have had, once that is known.
+    pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
+        if let Some(record) = &mut self.record {
+            record.name = name.into();
+        }
     }
 
     /// The ids, for logs, exemplars, answers and onward calls.
@@ -283,6 +289,37 @@ impl Span {
         let Some(record) = &mut self.record else { return };
         let reason = self.tracer.inner.scrubber.scrub(reason).into_owned();
         record.failure = Some(reason);
+    }
+}
+
+/// Starts spans inside a span that may be elsewhere, or over. Cheap to clone.
+#[derive(Clone)]
+pub struct ParentSpan {
+    tracer: Tracer,
+    context: TraceContext,
+    hold: Option<Hold>,
+}
+
+impl ParentSpan {
+    /// The ids of the span itself.
+    #[must_use]
+    pub const fn context(&self) -> TraceContext {
+        self.context
+    }
+
+    /// Starts a span inside.
+    pub fn child(&self, name: impl Into<Cow<'static, str>>) -> Span {
+        self.child_of_kind(name, SpanKind::Internal)
+    }
+
+    /// Starts a span of this kind inside.
+    pub fn child_of_kind(&self, name: impl Into<Cow<'static, str>>, kind: SpanKind) -> Span {
+        let context = TraceContext { span_id: SpanId::random(), ..self.context };
+        let record = self.hold.clone().map(|hold| {
+            let parent = Parent { span: Some(self.context.span_id), remote: false };
+            Box::new(Record::new(hold, name.into(), kind, parent))
+        });
+        Span { tracer: self.tracer.clone(), context, record }
     }
 }
 
@@ -346,7 +383,7 @@ fn span_data(
             SpanKind::Client => otel::SpanKind::Client,
             SpanKind::Internal => otel::SpanKind::Internal,
         },
-        name: record.name.into(),
+        name: record.name,
         start_time: record.started,
         end_time: record.started + took,
         attributes: record.attributes,

@@ -1,0 +1,169 @@
+//! One request's record, written exactly once.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::{Method, StatusCode};
+
+use super::layer::Shared;
+use crate::metrics::{Counter, GaugeHold, Histogram};
+use crate::traces::{ParentSpan, Span, TraceContext};
+
+/// What handlers know about the request they serve; a request extension.
+#[derive(Clone)]
+pub struct RequestContext {
+    /// The request's id, the caller's own if it sent a sane one.
+    pub request_id: Arc<str>,
+    /// Starts spans inside the request's span, also after the answer is sent.
+    pub span: ParentSpan,
+}
+
+impl RequestContext {
+    /// The ids of the request's span.
+    #[must_use]
+    pub const fn trace(&self) -> TraceContext {
+        self.span.context()
+    }
+}
+
+/// Why a request failed, for `request_errors_total` and the access line; a response extension. From
+/// a bounded set of the service's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorType(pub &'static str);
+
+/// The handles of one route.
+pub(super) struct Route {
+    pub(super) method: &'static str,
+    pub(super) endpoint: String,
+    pub(super) span_name: String,
+    pub(super) quiet: bool,
+    pub(super) success: Counter,
+    pub(super) error: Counter,
+    pub(super) duration: Histogram,
+}
+
+pub(super) struct Recorder {
+    pub(super) shared: Arc<Shared>,
+    pub(super) route: Arc<Route>,
+    pub(super) started: Instant,
+    pub(super) span: Span,
+    pub(super) log_span: tracing::Span,
+    pub(super) head: bool,
+    pub(super) status: Option<StatusCode>,
+    pub(super) error_type: Option<&'static str>,
+    pub(super) bytes: u64,
+    pub(super) recorded: bool,
+    pub(super) _in_flight: GaugeHold,
+}
+
+/// The status under which a client that left is counted, after a well-known web server's habit.
+const CLIENT_LEFT: u16 = 499;
+
+impl Recorder {
+    pub(super) fn is_head(method: &Method) -> bool {
+        *method == Method::HEAD
+    }
+
+    pub(super) fn has_no_body(&self) -> bool {
+        let status = self.status.unwrap_or(StatusCode::OK);
+        self.head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
+
+    pub(super) fn add_bytes(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// The answer went out whole.
+    pub(super) fn complete(&mut self) {
+        self.record();
+    }
+
+    /// Something broke on the way.
+    pub(super) fn fail(&mut self, error_type: &'static str) {
+        self.error_type = Some(error_type);
+        self.record();
+    }
+
+    fn record(&mut self) {
+        if std::mem::replace(&mut self.recorded, true) {
+            return;
+        }
+        let took = self.started.elapsed();
+        let cancelled = self.error_type == Some("cancelled");
+        let status = match self.status {
+            Some(status) if !cancelled => status.as_u16(),
+            _ if cancelled => CLIENT_LEFT,
+            _ => 500,
+        };
+        let broke = matches!(self.error_type, Some("cancelled" | "body" | "timeout"));
+        let failed = status >= 500 || status == 408 || broke;
+        let error_type = self
+            .error_type
+            .or_else(|| failed.then_some(if status == 408 { "timeout" } else { "internal" }));
+        let counter = if failed { &self.route.error } else { &self.route.success };
+        counter.inc();
+        let context = self.span.context();
+        if context.sampled {
+            let seconds = took.as_secs_f64();
+            self.route.duration.observe_traced(seconds, context.trace_id, SystemTime::now());
+        } else {
+            self.route.duration.observe(took.as_secs_f64());
+        }
+        self.shared.count_status(status);
+        if let Some(error_type) = error_type {
+            self.shared.count_error(error_type);
+        }
+        self.finish_span(status, failed, error_type);
+        if failed || !self.route.quiet {
+            self.write_line(status, failed, error_type, took.as_secs_f64() * 1e3);
+        }
+    }
+
+    fn finish_span(&mut self, status: u16, failed: bool, error_type: Option<&'static str>) {
+        if !self.span.is_recording() {
+            return;
+        }
+        self.span.set("http.response.status_code", status);
+        self.span.set("http.response.body.size", self.bytes);
+        if let Some(error_type) = error_type {
+            self.span.set("error.type", error_type);
+        }
+        if failed {
+            self.span.fail(error_type.unwrap_or("internal"));
+        }
+    }
+
+    fn write_line(
+        &self,
+        status: u16,
+        failed: bool,
+        error_type: Option<&'static str>,
+        duration_ms: f64,
+    ) {
+        let (method, endpoint) = (self.route.method, self.route.endpoint.as_str());
+        let (bytes, success) = (self.bytes, !failed);
+        macro_rules! line {
+            ($level:expr) => {
+                tracing::event!(
+                    parent: &self.log_span, $level,
+                    method, endpoint, status, duration_ms, bytes, success,
+                    error.type = error_type, function = "access", "request"
+                )
+            };
+        }
+        match (failed, status) {
+            (true, 500..) => line!(tracing::Level::ERROR),
+            (true, _) => line!(tracing::Level::WARN),
+            (false, _) => line!(tracing::Level::INFO),
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if !self.recorded {
+            // A handler that panics takes the future down with it.
+            self.fail(if std::thread::panicking() { "panic" } else { "cancelled" });
+        }
+    }
+}

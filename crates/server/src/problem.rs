@@ -51,13 +51,20 @@ impl Failure {
 pub struct Problem {
     status: StatusCode,
     code: String,
+    error_type: &'static str,
     detail: String,
     retry_after_seconds: Option<u64>,
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &str, detail: &str) -> Self {
-        Self { status, code: code.into(), detail: detail.into(), retry_after_seconds: None }
+    fn new(status: StatusCode, code: &'static str, detail: &str) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            error_type: code,
+            detail: detail.into(),
+            retry_after_seconds: None,
+        }
     }
 
     fn retry_after(mut self, seconds: u64) -> Self {
@@ -167,7 +174,7 @@ impl Problem {
 
     /// 500: the service is at fault; the reason stays in the log.
     #[must_use]
-    pub fn internal(code: &str) -> Self {
+    pub fn internal(code: &'static str) -> Self {
         let detail = "The service failed. The log has the reason under this request id.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, detail)
     }
@@ -182,6 +189,12 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> &str {
         &self.code
+    }
+
+    /// The `error_type` of the request's metrics: the code, but one for all failed designs, which
+    /// have metrics of their own.
+    pub(crate) fn error_type(&self) -> &'static str {
+        self.error_type
     }
 
     /// The status it is answered with.
@@ -212,7 +225,9 @@ impl From<&Failure> for Problem {
             FailureKind::Data => StatusCode::UNPROCESSABLE_ENTITY,
             FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, &failure.code, &failure.detail)
+        let mut problem = Self::new(status, "design_failed", &failure.detail);
+        problem.code.clone_from(&failure.code);
+        problem
     }
 }
 

@@ -7,6 +7,7 @@ use axum::body::HttpBody as _;
 use axum::extract::{FromRequest as _, Multipart, Path, RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use microdiff_telemetry::traces::ParentSpan;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -123,7 +124,10 @@ async fn admit(app: &App, request: &Request) -> Result<(), Problem> {
 /// Makes the scan and then the job's record durable.
 async fn record(app: &App, id: JobId, form: Form, origin: &Origin) -> Result<(), Problem> {
     let scan_bytes = form.scan.bytes();
+    let span = origin.span.as_ref().map(|span| span.child("store.scan"));
     let scan = form.scan.commit().await.map_err(|error| form::disk(&error))?;
+    drop(span);
+    let span = origin.span.as_ref().map(|span| span.child("store.enqueue"));
     let job = NewJob {
         id,
         request: form.request,
@@ -131,9 +135,10 @@ async fn record(app: &App, id: JobId, form: Form, origin: &Origin) -> Result<(),
         scan_bytes,
         scan_name: form.scan_name,
         request_id: origin.request_id.clone(),
-        traceparent: origin.traceparent.clone(),
+        traceparent: origin.span.as_ref().map(|span| span.context().to_header()),
     };
     let recorded = app.queue.submit(&job).await;
+    drop(span);
     if !matches!(recorded, Ok(true)) {
         // Without a record nobody would ever remove it before the next start.
         let _ = app.files.remove(&job.scan);
@@ -149,7 +154,7 @@ async fn record(app: &App, id: JobId, form: Form, origin: &Origin) -> Result<(),
 /// Which request submitted a job.
 pub(crate) struct Origin {
     pub(crate) request_id: String,
-    pub(crate) traceparent: Option<String>,
+    pub(crate) span: Option<ParentSpan>,
 }
 
 fn queue_full(app: &App) -> Problem {

@@ -66,8 +66,7 @@ pub(crate) fn context(
     alloy: Alloy,
     spot: Option<SpotDiameter>,
 ) -> Vec<f32> {
-    let mut out: Vec<f32> =
-        normal.iter().map(|value| value.clamp(-CLAMP, CLAMP) as f32).collect();
+    let mut out: Vec<f32> = normal.iter().map(|value| value.clamp(-CLAMP, CLAMP) as f32).collect();
     out.extend(Alloy::ALL.map(|other| if other == alloy { 1.0 } else { 0.0 }));
     // Common spots are 50 to 150 um: about ±1 after this scaling.
     let scaled = spot.map(|spot| (spot.get() / 85.0).ln() / 0.5);

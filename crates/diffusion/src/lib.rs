@@ -31,4 +31,6 @@ pub use bundle::Manifest;
 pub use error::DiffusionError;
 pub use network::Architecture;
 pub use outlier::{FALSE_ALARM_RATE, OutOfDistribution};
-pub use posterior::{Canary, CanaryOutcome, Model, Observation, Posterior, Quantiles, SampleOptions};
+pub use posterior::{
+    Canary, CanaryOutcome, Model, Observation, Posterior, Quantiles, SampleOptions,
+};

@@ -217,8 +217,13 @@ impl Network {
 
     /// Scales and shifts of every block for one scan at one noise level.
     pub(crate) fn film(&self, embedding: &[f32], sigma: f64) -> Film {
+        self.film_of_features(embedding, &noise_features(sigma, self.architecture.frequencies))
+    }
+
+    /// The same from the noise level's features.
+    pub(crate) fn film_of_features(&self, embedding: &[f32], features: &[f32]) -> Film {
         let mut joined = embedding.to_vec();
-        joined.extend(noise_features(sigma, self.architecture.frequencies));
+        joined.extend(features);
         let mut code = self.row(&self.condition, &joined);
         silu(self.set, &mut code);
         Film(self.blocks.iter().map(|block| self.row(&block.film, &code)).collect())

@@ -62,7 +62,7 @@ impl Detector {
             .all(|values| values.iter().all(|value| value.is_finite()));
         let shapes = self.factor.len() == size * size
             && self.reference.len() >= size
-            && self.reference.len() % size == 0;
+            && self.reference.len().is_multiple_of(size);
         let rising = [&self.mahalanobis, &self.neighbour]
             .iter()
             .all(|values| values.len() >= 100 && values.windows(2).all(|pair| pair[0] <= pair[1]));
@@ -107,15 +107,14 @@ impl Detector {
         let mut nearest = [f64::INFINITY; NEIGHBOURS];
         let mut found = 0;
         for row in self.reference.chunks_exact(DESCRIPTOR_COUNT) {
-            let square: f64 =
-                row.iter().zip(scan).map(|(r, s)| (f64::from(*r) - s).powi(2)).sum();
+            let square: f64 = row.iter().zip(scan).map(|(r, s)| (f64::from(*r) - s).powi(2)).sum();
             found += 1;
             if square < nearest[NEIGHBOURS - 1] {
                 nearest[NEIGHBOURS - 1] = square;
                 nearest.sort_by(f64::total_cmp);
             }
         }
-        let used = found.min(NEIGHBOURS).max(1);
+        let used = found.clamp(1, NEIGHBOURS);
         let sum: f64 = nearest[..used].iter().map(|square| square.sqrt()).sum();
         f64::from((sum / used as f64) as f32)
     }
@@ -200,11 +199,8 @@ fn factor(rows: &[Normal]) -> Vec<f32> {
                 (0..j).map(|k| covariance[i * SIZE + k] * covariance[j * SIZE + k]).sum();
             let rest = covariance[i * SIZE + j] - known;
             // Shrinkage keeps every pivot at or above its share of the round covariance.
-            covariance[i * SIZE + j] = if i == j {
-                rest.max(1e-9).sqrt()
-            } else {
-                rest / covariance[j * SIZE + j]
-            };
+            covariance[i * SIZE + j] =
+                if i == j { rest.max(1e-9).sqrt() } else { rest / covariance[j * SIZE + j] };
         }
     }
     covariance.into_iter().map(|value| value as f32).collect()

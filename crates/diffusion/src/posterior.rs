@@ -297,8 +297,7 @@ struct Known([Option<f64>; PARAMETER_COUNT]);
 
 impl Known {
     fn latent(&self, alloy: Alloy) -> [Option<f64>; PARAMETER_COUNT] {
-        let filled = Parameter::ALL
-            .map(|p| self.0[p.index()].unwrap_or(p.range(alloy).low));
+        let filled = Parameter::ALL.map(|p| self.0[p.index()].unwrap_or(p.range(alloy).low));
         let latent = space::to_latent(&filled, alloy);
         std::array::from_fn(|i| self.0[i].map(|_| latent[i]))
     }
@@ -356,12 +355,7 @@ impl Task<'_> {
 }
 
 /// The trunk's rows: known values clean, the rest scaled by `c_in`, then the mask of the known.
-fn fill_input(
-    x: &[f64],
-    sigma: f64,
-    known: &[Option<f64>; PARAMETER_COUNT],
-    input: &mut [f32],
-) {
+fn fill_input(x: &[f64], sigma: f64, known: &[Option<f64>; PARAMETER_COUNT], input: &mut [f32]) {
     let c_in = 1.0 / (sigma * sigma + 1.0).sqrt();
     let rows = x.chunks_exact(PARAMETER_COUNT).zip(input.chunks_exact_mut(TRUNK_INPUTS));
     for (x, input) in rows {

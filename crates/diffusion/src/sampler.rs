@@ -98,8 +98,8 @@ mod tests {
             for (x, out) in x.iter().zip(out) {
                 let terms = mixture.map(|(weight, mean, sd)| {
                     let variance = sd * sd + sigma * sigma;
-                    let log = weight.ln() - 0.5 * (x - mean).powi(2) / variance
-                        - 0.5 * variance.ln();
+                    let log =
+                        weight.ln() - 0.5 * (x - mean).powi(2) / variance - 0.5 * variance.ln();
                     (log, mean + sd * sd / variance * (x - mean))
                 });
                 let top = terms[0].0.max(terms[1].0);

@@ -10,18 +10,12 @@ const EDGE: f64 = 1e-6;
 
 /// θ in physical units to the space of the diffusion. Values outside the prior are moved to its
 /// edge.
-pub(crate) fn to_latent(
-    theta: &[f64; PARAMETER_COUNT],
-    alloy: Alloy,
-) -> [f64; PARAMETER_COUNT] {
+pub(crate) fn to_latent(theta: &[f64; PARAMETER_COUNT], alloy: Alloy) -> [f64; PARAMETER_COUNT] {
     to_unit(theta, alloy).map(|unit| normal::quantile(unit.clamp(EDGE, 1.0 - EDGE)))
 }
 
 /// Inverse of [`to_latent`]; always inside the prior's range.
-pub(crate) fn from_latent(
-    latent: &[f64; PARAMETER_COUNT],
-    alloy: Alloy,
-) -> [f64; PARAMETER_COUNT] {
+pub(crate) fn from_latent(latent: &[f64; PARAMETER_COUNT], alloy: Alloy) -> [f64; PARAMETER_COUNT] {
     let mut theta = [0.0; PARAMETER_COUNT];
     for parameter in Parameter::ALL {
         let unit = normal::cdf(latent[parameter.index()]);

@@ -10,6 +10,7 @@ mod analysis;
 mod describe;
 mod error;
 mod filter;
+pub mod io;
 mod measure;
 mod scan;
 mod segment;

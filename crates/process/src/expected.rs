@@ -56,11 +56,25 @@ struct Layers<'a> {
     hatch: f64,
     thickness: f64,
     balling: f64,
+    /// Half width, mean of ln depth there, and weight, at each node of the normal rule.
+    nodes: [[f64; 3]; 5],
+    /// Standard deviation of ln depth at a known width.
+    own_depth_sd: f64,
 }
 
 impl<'a> Layers<'a> {
     fn new(pool: &'a MeltPool, parameters: &ProcessParameters, nuisance: &'a Nuisance) -> Self {
+        let track = &nuisance.track;
+        let shared = track.correlation * track.depth_cv;
+        let half = |cv: f64| 0.5 * cv * cv;
+        let nodes = NORMAL.map(|(level, weight)| {
+            let width = pool.width_um * (track.width_cv * level - half(track.width_cv)).exp();
+            let ln_depth = pool.depth_um.ln() - half(track.depth_cv) + shared * level;
+            [0.5 * width, ln_depth, weight]
+        });
         Self {
+            nodes,
+            own_depth_sd: (track.depth_cv * track.depth_cv - shared * shared).max(0.0).sqrt(),
             pool,
             nuisance,
             section: CrossSection::new(pool, parameters, &nuisance.pool),
@@ -133,23 +147,17 @@ impl<'a> Layers<'a> {
     }
 
     fn melted_at_width(&self, distance: f64, depth: f64, factor: f64) -> f64 {
-        let track = &self.nuisance.track;
-        let shared = track.correlation * track.depth_cv;
-        let own = track.depth_cv * track.depth_cv - shared * shared;
         // The layer's height jitters too; as a relative change of depth at this point.
-        let jitter = track.layer_sd * self.thickness / depth.max(0.3 * self.thickness);
-        let spread = (own + jitter * jitter).sqrt().max(1e-6);
-        let centre = self.pool.depth_um.ln() - 0.5 * track.depth_cv * track.depth_cv;
+        let jitter =
+            self.nuisance.track.layer_sd * self.thickness / depth.max(0.3 * self.thickness);
+        let spread = self.own_depth_sd.hypot(jitter).max(1e-6);
+        let ln_depth = depth.ln();
         let mut sum = 0.0;
-        for (level, weight) in NORMAL {
-            let width = factor
-                * self.pool.width_um
-                * (track.width_cv * level - 0.5 * track.width_cv * track.width_cv).exp();
-            let relative = 2.0 * distance / width.max(1e-9);
+        for [half_width, ln_centre, weight] in self.nodes {
+            let relative = distance / (factor * half_width).max(1e-9);
             let part = self.section.depth_at((relative * relative) as f32);
             if part > 0.0 {
-                let needed = (depth / f64::from(part)).ln();
-                sum += weight * above((needed - centre - shared * level) / spread);
+                sum += weight * above((ln_depth - f64::from(part).ln() - ln_centre) / spread);
             }
         }
         sum
@@ -170,6 +178,9 @@ impl<'a> Layers<'a> {
 
 /// Upper tail of the standard normal (Abramowitz and Stegun 7.1.26, within 1.5e-7).
 fn above(x: f64) -> f64 {
+    if x.abs() > 6.0 {
+        return if x > 0.0 { 0.0 } else { 1.0 };
+    }
     let z = x.abs() / SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z);
     let series = t

@@ -138,7 +138,8 @@ fn width_and_depth(
         * preheat
         * diffusion_length.powf(0.349)
         * (bias.machine_ln_depth + bias.condition_ln_depth).exp();
-    let floor = if hot < CONDUCTION_ENTHALPY { 0.15 * width } else { 0.0 };
+    // Beyond conduction the floor stands still, so that more power never makes a shallower melt.
+    let floor = 0.15 * width * (hot.min(CONDUCTION_ENTHALPY) / hot).powf(0.366);
     [width, depth.max(floor)]
 }
 

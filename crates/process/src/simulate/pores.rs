@@ -72,15 +72,14 @@ fn carve_slab(build: &Build, pore: &Pore, first: usize, metal: &mut [u8], labels
             labels[at] = pore.label;
         }
     };
-    if radius < 0.6 {
-        let inside = |c: f32, n: usize| (c >= 0.0 && c < n as f32).then_some(c as usize);
-        if let (Some(z), Some(y), Some(x)) = (inside(cz, nz), inside(cy, ny), inside(cx, nx)) {
+    if radius < SMALLEST_RESOLVED {
+        if let Some(at) = voxel_at([cz, cy, cx], [nz, ny, nx]) {
             let volume = 4.0 / 3.0 * std::f32::consts::PI * radius.powi(3) * pore.aspect;
-            remove((z * ny + y) * nx + x, volume.min(1.0));
+            remove(at, volume.min(1.0));
         }
         return;
     }
-    let reach = radius + 0.5;
+    let reach = ramp_reach(radius);
     for z in span(cz, reach * pore.aspect, nz) {
         let dz = (z as f32 + 0.5 - cz) / pore.aspect;
         for y in span(cy, reach, ny) {
@@ -94,6 +93,23 @@ fn carve_slab(build: &Build, pore: &Pore, first: usize, metal: &mut [u8], labels
             }
         }
     }
+}
+
+/// Radius in voxels below which a sphere is put into one voxel by its volume.
+pub(super) const SMALLEST_RESOLVED: f32 = 0.6;
+
+/// Distance from the centre, in voxels, at which a sphere of `radius` stops covering; the cover
+/// rises to 1 over one voxel. A ramp about `radius` itself would hold `r³ + r/4` for `r³`, so it
+/// is drawn in by `1/12r`.
+pub(super) fn ramp_reach(radius: f32) -> f32 {
+    radius - 1.0 / (12.0 * radius) + 0.5
+}
+
+/// Index of the voxel that holds a point (z, y, x), if the grid does.
+pub(super) fn voxel_at(point: [f32; 3], shape: [usize; 3]) -> Option<usize> {
+    let inside = |c: f32, n: usize| (c >= 0.0 && c < n as f32).then_some(c as usize);
+    let [z, y, x] = [0, 1, 2].map(|i| inside(point[i], shape[i]));
+    Some((z? * shape[1] + y?) * shape[2] + x?)
 }
 
 /// Indices of the voxels with any point within `reach` of `centre`, clipped to the grid.

@@ -5,6 +5,7 @@
 //! grains touch and do not overlap; at scan resolution, with necks sintered by the nearby melt,
 //! the difference was not worth a packing simulation.
 
+use super::pores::{SMALLEST_RESOLVED, ramp_reach, span, voxel_at};
 use super::tracks::Build;
 use super::{Grid, LABEL_METAL, SLAB};
 use crate::random::{Stream, poisson, standard_normal, stream};
@@ -66,24 +67,22 @@ fn fill_slab(build: &Build, first: usize, metal: &mut [u8]) {
 fn stamp(grain: &Grain, first: usize, shape: [usize; 3], mut cover: impl FnMut(usize, f32)) {
     let [cz, cy, cx] = [grain.centre[0] - first as f32, grain.centre[1], grain.centre[2]];
     let [nz, ny, nx] = shape;
-    if grain.radius < 0.6 {
-        let inside = |c: f32, n: usize| (c >= 0.0 && c < n as f32).then_some(c as usize);
-        if let (Some(z), Some(y), Some(x)) = (inside(cz, nz), inside(cy, ny), inside(cx, nx)) {
-            let volume = 4.0 / 3.0 * std::f32::consts::PI * grain.radius.powi(3);
-            cover((z * ny + y) * nx + x, volume.min(1.0));
+    if grain.radius < SMALLEST_RESOLVED {
+        if let Some(at) = voxel_at([cz, cy, cx], shape) {
+            cover(at, (4.0 / 3.0 * std::f32::consts::PI * grain.radius.powi(3)).min(1.0));
         }
         return;
     }
-    let reach = grain.radius + 0.5;
-    for z in super::pores::span(cz, reach, nz) {
-        for y in super::pores::span(cy, reach, ny) {
+    let reach = ramp_reach(grain.radius);
+    for z in span(cz, reach, nz) {
+        for y in span(cy, reach, ny) {
             let dz = z as f32 + 0.5 - cz;
             let dy = y as f32 + 0.5 - cy;
             let left = reach * reach - dz * dz - dy * dy;
             if left <= 0.0 {
                 continue;
             }
-            for x in super::pores::span(cx, left.sqrt(), nx) {
+            for x in span(cx, left.sqrt(), nx) {
                 let dx = x as f32 + 0.5 - cx;
                 let distance = (dx * dx + dy * dy + dz * dz).sqrt();
                 let part = (reach - distance).clamp(0.0, 1.0);

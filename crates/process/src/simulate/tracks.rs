@@ -169,7 +169,7 @@ impl Build {
         };
         for _ in 0..count {
             let start = tracks.nodes.len();
-            self.walk(fluctuation, per_track, step, &mut tracks.nodes, rng);
+            self.walk(&mut tracks, rng);
             if rng.random::<f64>() < self.balling && self.balling > 1e-3 {
                 tracks.balls = true;
                 let phase = uniform(rng, 0.0, TAU);
@@ -181,16 +181,10 @@ impl Build {
 
     /// Appends one track: lognormal width and depth with the stated coefficients of variation,
     /// partly constant along the track.
-    fn walk(
-        &self,
-        fluctuation: &TrackFluctuation,
-        count: usize,
-        step: f64,
-        nodes: &mut Vec<Node>,
-        rng: &mut impl Rng,
-    ) {
+    fn walk(&self, tracks: &mut Tracks, rng: &mut impl Rng) {
+        let fluctuation = &self.nuisance.track;
         let TrackFluctuation { width_cv, depth_cv, correlation, track_share, .. } = *fluctuation;
-        let persistence = (-step / fluctuation.correlation_length_um).exp();
+        let persistence = (-tracks.step / fluctuation.correlation_length_um).exp();
         let innovation = (1.0 - persistence * persistence).sqrt();
         let independent = (1.0 - correlation * correlation).max(0.0).sqrt();
         let mut pair = || {
@@ -200,7 +194,7 @@ impl Build {
         let (constant, varying) = (track_share.sqrt(), (1.0 - track_share).max(0.0).sqrt());
         let whole = pair();
         let mut state = pair();
-        for _ in 0..count {
+        for _ in 0..tracks.per_track {
             let fresh = pair();
             let mut level = [0.0; 2];
             for i in 0..2 {
@@ -211,7 +205,7 @@ impl Build {
                 |mean: f64, cv: f64, level: f64| (mean * (cv * level - 0.5 * cv * cv).exp()) as f32;
             let half_width = lognormal(0.5 * self.pool.width_um, width_cv, level[0]);
             let depth = lognormal(self.pool.depth_um, depth_cv, level[1]);
-            nodes.push(Node { half_width, depth, calm_half_width: half_width });
+            tracks.nodes.push(Node { half_width, depth, calm_half_width: half_width });
         }
     }
 

@@ -1,0 +1,330 @@
+//! The pages of one TIFF file, checked before any is decoded.
+
+use super::metadata::Tags;
+use super::samples::{Samples, kind_name};
+use super::{Limits, clean, open, shown};
+use crate::ImagingError;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use tiff::decoder::ifd::Value;
+use tiff::decoder::{Decoder, DecodingResult, Limits as DecoderLimits};
+use tiff::tags::{ByteOrder, Tag};
+use tiff::{ColorType, TiffError, TiffFormatError};
+
+/// What all pages must share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PageKind {
+    pub height: usize,
+    pub width: usize,
+    pub kind: &'static str,
+    pub bytes_per_voxel: u64,
+}
+
+impl PageKind {
+    fn bytes(&self) -> u64 {
+        self.height as u64 * self.width as u64 * self.bytes_per_voxel
+    }
+
+    /// In words.
+    pub(super) fn text(&self) -> String {
+        format!("{} x {} {}", self.width, self.height, self.kind)
+    }
+}
+
+/// A checked file.
+pub(super) struct Pages {
+    path: PathBuf,
+    decoder: Decoder<BufReader<File>>,
+    /// What all pages share.
+    pub page: PageKind,
+    /// Pages with a directory of their own.
+    directories: usize,
+    /// Slices stored one after the other behind a single directory, and where they begin.
+    contiguous: Option<(u64, u64)>,
+    /// Tags of the first page.
+    pub tags: Tags,
+}
+
+impl Pages {
+    /// Walks all directories. Refuses pages that differ, colour, and more than can be.
+    pub(super) fn open(path: &Path) -> Result<Self, ImagingError> {
+        let (reader, length) = open(path)?;
+        let fault = |error: TiffError| explain(path, error);
+        // A large cap, as the real budget is checked here before decoding.
+        let mut limits = DecoderLimits::default();
+        limits.decoding_buffer_size = usize::MAX / 4;
+        limits.intermediate_buffer_size = 1 << 30;
+        let mut decoder = Decoder::new(reader).map_err(fault)?.with_limits(limits);
+        let page = page_kind(path, &mut decoder, 1)?;
+        let tags = read_tags(path, &mut decoder)?;
+        let contiguous = contiguous_slices(path, &mut decoder, (&tags, page, length))?;
+        let mut directories = 1;
+        while decoder.more_images() {
+            // Each directory takes bytes of the file, so this ends; the cap keeps it short.
+            if directories >= Limits::default().pages {
+                let reason = format!("more than {directories} pages");
+                return Err(ImagingError::TooLarge { path: shown(path), reason });
+            }
+            decoder.next_image().map_err(fault)?;
+            directories += 1;
+            let other = page_kind(path, &mut decoder, directories)?;
+            if other != page {
+                return Err(ImagingError::Mixed {
+                    path: shown(path),
+                    reason: format!(
+                        "page {directories} is {}, page 1 is {}",
+                        other.text(),
+                        page.text()
+                    ),
+                });
+            }
+        }
+        let pages = Self { path: path.to_owned(), decoder, page, directories, contiguous, tags };
+        pages.check_description()?;
+        Ok(pages)
+    }
+
+    /// Number of slices.
+    pub(super) fn count(&self) -> usize {
+        self.contiguous.map_or(self.directories, |(count, _)| count as usize)
+    }
+
+    /// A stack that says it has more slices, channels or times than are there is not guessed at.
+    fn check_description(&self) -> Result<(), ImagingError> {
+        let path = || shown(&self.path);
+        for key in ["channels", "frames"] {
+            let count = self.tags.imagej_count(key);
+            if count > 1 {
+                let reason = format!("an ImageJ stack of {count} {key}; give one volume");
+                return Err(ImagingError::Unsupported { path: path(), reason });
+            }
+        }
+        for key in ["SizeC", "SizeT"] {
+            if self.tags.ome(key).is_some_and(|count| count != "1") {
+                let reason = format!("OME-XML with {key} above 1; give one volume");
+                return Err(ImagingError::Unsupported { path: path(), reason });
+            }
+        }
+        let promised = self.tags.imagej_count("images");
+        if self.tags.imagej("images").is_some() && promised != self.count() as u64 {
+            let reason = format!(
+                "its ImageJ description promises {promised} slices, the file holds {}",
+                self.count()
+            );
+            return Err(ImagingError::Damaged { path: path(), reason });
+        }
+        Ok(())
+    }
+
+    /// Refuses what `pages` such pages, stored in `stored` bytes, would take beyond the budget.
+    pub(super) fn check_budget(
+        &self,
+        pages: u64,
+        stored: u64,
+        limits: &Limits,
+    ) -> Result<(), ImagingError> {
+        let total = u128::from(self.page.bytes()) * u128::from(pages);
+        // Floats are kept at 4 bytes while they are read.
+        let kept = total.max(u128::from(pages) * (self.page.height * self.page.width) as u128);
+        let refuse =
+            |reason: String| Err(ImagingError::TooLarge { path: shown(&self.path), reason });
+        if pages > limits.pages as u64 {
+            return refuse(format!("{pages} pages, at most {} are accepted", limits.pages));
+        }
+        if kept > u128::from(limits.decoded_bytes) {
+            return refuse(format!(
+                "{pages} pages of {} need {} MiB, at most {} MiB are accepted",
+                self.page.text(),
+                kept >> 20,
+                limits.decoded_bytes >> 20
+            ));
+        }
+        if total > u128::from(stored) * u128::from(limits.expansion) {
+            return refuse(format!(
+                "{stored} bytes unpack to {total}, more than {} times as many (a decompression \
+                 bomb)",
+                limits.expansion
+            ));
+        }
+        Ok(())
+    }
+
+    /// Decodes all slices.
+    pub(super) fn decode(&mut self) -> Result<Samples, ImagingError> {
+        let shape = [self.count(), self.page.height, self.page.width];
+        let mut samples = Samples::new(shape, self.page.kind).ok_or_else(|| {
+            let reason = "not enough memory for its voxels".to_owned();
+            ImagingError::TooLarge { path: shown(&self.path), reason }
+        })?;
+        if self.contiguous.is_some() {
+            self.decode_contiguous(&mut samples)?;
+        } else {
+            for page in 0..self.directories {
+                self.decode_page(page, page, &mut samples)?;
+            }
+        }
+        Ok(samples)
+    }
+
+    /// Decodes directory `index` as slice `slice` of `samples`.
+    pub(super) fn decode_page(
+        &mut self,
+        index: usize,
+        slice: usize,
+        samples: &mut Samples,
+    ) -> Result<(), ImagingError> {
+        self.decoder.seek_to_image(index).map_err(|error| explain(&self.path, error))?;
+        let decoded = self.decoder.read_image().map_err(|error| explain(&self.path, error))?;
+        self.keep(slice, decoded, samples)
+    }
+
+    fn keep(
+        &self,
+        slice: usize,
+        decoded: DecodingResult,
+        samples: &mut Samples,
+    ) -> Result<(), ImagingError> {
+        if samples.push(slice, decoded) {
+            return Ok(());
+        }
+        let reason = format!("page {} does not decode to {}", slice + 1, self.page.text());
+        Err(ImagingError::Damaged { path: shown(&self.path), reason })
+    }
+
+    fn decode_contiguous(&mut self, samples: &mut Samples) -> Result<(), ImagingError> {
+        let Some((count, offset)) = self.contiguous else { return Ok(()) };
+        let order = self.decoder.byte_order();
+        let bytes = self.page.bytes() as usize;
+        let failed = |path: &Path, source| super::unreadable(path, source);
+        let reader = self.decoder.inner();
+        reader.seek(SeekFrom::Start(offset)).map_err(|e| failed(&self.path, e))?;
+        let mut buffer = vec![0u8; bytes];
+        for slice in 0..count as usize {
+            let reader = self.decoder.inner();
+            reader.read_exact(&mut buffer).map_err(|e| failed(&self.path, e))?;
+            let decoded = from_bytes(&buffer, self.page.kind, order);
+            self.keep(slice, decoded, samples)?;
+        }
+        Ok(())
+    }
+}
+
+fn page_kind(
+    path: &Path,
+    decoder: &mut Decoder<BufReader<File>>,
+    number: usize,
+) -> Result<PageKind, ImagingError> {
+    let fault = |error: TiffError| explain(path, error);
+    let unsupported = |reason: String| ImagingError::Unsupported { path: shown(path), reason };
+    let (width, height) = decoder.dimensions().map_err(fault)?;
+    let bits = match decoder.colortype().map_err(fault)? {
+        ColorType::Gray(bits) => bits,
+        other => {
+            let reason = format!("page {number} holds {other:?} pixels; one grey value is needed");
+            return Err(unsupported(reason));
+        }
+    };
+    let formats = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat).map_err(fault)?;
+    let format = formats.and_then(|all| all.first().copied()).unwrap_or(1);
+    let kind = kind_name(bits, if format == 4 { 1 } else { format }).ok_or_else(|| {
+        unsupported(format!("page {number} has {bits} bits per voxel in sample format {format}"))
+    })?;
+    let (chunk_width, chunk_height) = decoder.chunk_dimensions();
+    let page = u64::from(width) * u64::from(height);
+    let chunk =
+        u64::from(chunk_width) * u64::from(chunk_height.min(height.next_multiple_of(16).max(16)));
+    // A tile may overhang the page, but one much larger only serves to exhaust memory.
+    if chunk > 4 * page + (1 << 20) {
+        let reason = format!("page {number} has tiles of {chunk_width} x {chunk_height}");
+        return Err(ImagingError::Damaged { path: shown(path), reason });
+    }
+    let bytes_per_voxel = u64::from(bits).div_ceil(8);
+    Ok(PageKind { height: height as usize, width: width as usize, kind, bytes_per_voxel })
+}
+
+fn read_tags(path: &Path, decoder: &mut Decoder<BufReader<File>>) -> Result<Tags, ImagingError> {
+    let fault = |error: TiffError| explain(path, error);
+    // Text in the wrong encoding is as good as none.
+    let text = |value: Option<Value>| value.and_then(|v| v.into_string().ok()).unwrap_or_default();
+    let description = decoder.find_tag(Tag::ImageDescription).unwrap_or_default();
+    let x = decoder.find_tag(Tag::XResolution).map_err(fault)?;
+    let y = decoder.find_tag(Tag::YResolution).map_err(fault)?;
+    let unit = decoder.find_tag_unsigned::<u16>(Tag::ResolutionUnit).map_err(fault)?;
+    Ok(Tags {
+        description: text(description),
+        resolution: [x, y].map(|value| value.and_then(ratio)),
+        unit: unit.unwrap_or(2),
+    })
+}
+
+fn ratio(value: Value) -> Option<f64> {
+    match value {
+        Value::Rational(n, d) if d != 0 => Some(f64::from(n) / f64::from(d)),
+        Value::Float(v) => Some(f64::from(v)),
+        Value::Double(v) => Some(v),
+        _ => None,
+    }
+}
+
+/// Number and place of the slices of an ImageJ stack above 4 GB: one directory, no compression,
+/// all slices behind one another.
+fn contiguous_slices(
+    path: &Path,
+    decoder: &mut Decoder<BufReader<File>>,
+    (tags, page, length): (&Tags, PageKind, u64),
+) -> Result<Option<(u64, u64)>, ImagingError> {
+    let fault = |error: TiffError| explain(path, error);
+    let count = tags.imagej_count("images");
+    if count <= 1 || decoder.more_images() {
+        return Ok(None);
+    }
+    let compression = decoder.find_tag_unsigned::<u16>(Tag::Compression).map_err(fault)?;
+    let predictor = decoder.find_tag_unsigned::<u16>(Tag::Predictor).map_err(fault)?;
+    let white = decoder.find_tag_unsigned::<u16>(Tag::PhotometricInterpretation).map_err(fault)?;
+    let offsets = decoder.find_tag_unsigned_vec::<u64>(Tag::StripOffsets).map_err(fault)?;
+    let plain = compression.unwrap_or(1) == 1 && predictor.unwrap_or(1) == 1 && white == Some(1);
+    let known = ["u8", "u16", "f32"].contains(&page.kind);
+    let Some(first) = offsets.and_then(|all| all.first().copied()).filter(|_| plain && known)
+    else {
+        return Ok(None);
+    };
+    let end = u128::from(first) + u128::from(count) * u128::from(page.bytes());
+    // Too short a file falls through to the check of the description, which refuses it.
+    Ok((end <= u128::from(length)).then_some((count, first)))
+}
+
+fn from_bytes(bytes: &[u8], kind: &str, order: ByteOrder) -> DecodingResult {
+    let big = order == ByteOrder::BigEndian;
+    match kind {
+        "u8" => DecodingResult::U8(bytes.to_vec()),
+        "u16" => {
+            let read = if big { u16::from_be_bytes } else { u16::from_le_bytes };
+            DecodingResult::U16(bytes.as_chunks::<2>().0.iter().map(|b| read(*b)).collect())
+        }
+        _ => {
+            let read = if big { f32::from_be_bytes } else { f32::from_le_bytes };
+            DecodingResult::F32(bytes.as_chunks::<4>().0.iter().map(|b| read(*b)).collect())
+        }
+    }
+}
+
+/// The decoder's error in words for the owner of the file.
+fn explain(path: &Path, error: TiffError) -> ImagingError {
+    let path = shown(path);
+    match error {
+        TiffError::FormatError(
+            TiffFormatError::TiffSignatureNotFound | TiffFormatError::TiffSignatureInvalid,
+        ) => ImagingError::NotTiff { path },
+        TiffError::UnsupportedError(error) => {
+            ImagingError::Unsupported { path, reason: clean(&error.to_string()) }
+        }
+        TiffError::LimitsExceeded => {
+            ImagingError::TooLarge { path, reason: "a tag or strip exceeds the limits".to_owned() }
+        }
+        TiffError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            ImagingError::Damaged { path, reason: "the file ends early".to_owned() }
+        }
+        other => ImagingError::Damaged { path, reason: clean(&other.to_string()) },
+    }
+}

@@ -83,64 +83,6 @@ impl Default for ListenConfig {
 }
 
 /// Log lines.
-    pub log: LogConfig,
-    /// Spans.
-    pub traces: TraceConfig,
-    /// Seconds given to running work, open requests and telemetry when asked to stop.
-    pub drain_deadline_seconds: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            data_dir: PathBuf::from("microdiff-data"),
-            model_dir: None,
-            listen: ListenConfig::default(),
-            limits: LimitConfig::default(),
-            jobs: JobConfig::default(),
-            health: HealthConfig::default(),
-            log: LogConfig::default(),
-            traces: TraceConfig::default(),
-            // Below the 30 s that Kubernetes grants by default.
-            drain_deadline_seconds: 25,
-        }
-    }
-}
-
-/// Address and port of each listener. Port 0 takes a free one. Two listeners with the same
-/// address share one socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ListenConfig {
-    /// The API and the health endpoints.
-    pub api: SocketAddr,
-    /// `/metrics`.
-    pub metrics: SocketAddr,
-    /// `/gpu-metrics`.
-    pub gpu: SocketAddr,
-    /// Log level, cardinality and drain. Loopback only: it asks for no credentials.
-    pub admin: SocketAddr,
-}
-
-impl Default for ListenConfig {
-    fn default() -> Self {
-        let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        Self { api: local(8080), metrics: local(8000), gpu: local(8001), admin: local(8002) }
-    }
-}
-
-/// Shape of a log line on stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// For a person at a terminal; not a contract.
-    Pretty,
-}
-
-/// Log lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {

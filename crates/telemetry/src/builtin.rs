@@ -141,6 +141,81 @@ pub(crate) const START_TIME: MetricSpec = MetricSpec::gauge(
 .unit(Unit::Seconds)
 .absent_until_set();
 
+const DEVICE: &[LabelSpec] = &[LabelSpec::open("device")];
+
+pub(crate) const GPU_DEVICES: MetricSpec =
+    MetricSpec::gauge("gpu_devices", "GPUs that answered the last poll; 0 without a driver.");
+pub(crate) const GPU_UP: MetricSpec =
+    MetricSpec::gauge("gpu_up", "Whether the driver answered the last poll.");
+pub(crate) const GPU_LAST_POLL: MetricSpec = MetricSpec::gauge(
+    "gpu_last_poll_timestamp_seconds",
+    "When the GPUs were last asked, in seconds since 1970.",
+)
+.unit(Unit::Seconds)
+.absent_until_set();
+pub(crate) const GPU_LOST: MetricSpec = MetricSpec::counter(
+    "gpu_devices_lost_total",
+    "Times that a GPU which had answered no longer did.",
+);
+pub(crate) const GPU_MEMORY_USED: MetricSpec =
+    MetricSpec::gauge("gpu_memory_usage_bytes", "Device memory in use, by all processes.")
+        .unit(Unit::Bytes)
+        .labels(DEVICE)
+        .max_series(64);
+pub(crate) const GPU_MEMORY_TOTAL: MetricSpec =
+    MetricSpec::gauge("gpu_memory_total_bytes", "Device memory there is.")
+        .unit(Unit::Bytes)
+        .labels(DEVICE)
+        .max_series(64);
+pub(crate) const GPU_MEMORY_FREE: MetricSpec =
+    MetricSpec::gauge("gpu_memory_free_bytes", "Device memory that can be had.")
+        .unit(Unit::Bytes)
+        .labels(DEVICE)
+        .max_series(64);
+pub(crate) const GPU_UTILISATION: MetricSpec =
+    MetricSpec::gauge("gpu_utilization_ratio", "Share of time in which the device was busy.")
+        .unit(Unit::Ratio)
+        .labels(DEVICE)
+        .max_series(64);
+pub(crate) const GPU_TEMPERATURE: MetricSpec =
+    MetricSpec::gauge("gpu_temperature_celsius", "Temperature of the device.")
+        .unit(Unit::Celsius)
+        .labels(DEVICE)
+        .max_series(64);
+pub(crate) const GPU_POWER: MetricSpec =
+    MetricSpec::gauge("gpu_power_watts", "Power the device draws.")
+        .unit(Unit::Watts)
+        .labels(DEVICE)
+        .max_series(64);
+pub(crate) const GPU_ENERGY: MetricSpec = MetricSpec::counter(
+    "gpu_energy_joules_total",
+    "Energy the device has used since its driver was loaded.",
+)
+.unit(Unit::Joules)
+.labels(DEVICE)
+.observed()
+.max_series(64);
+
+const GPU: &[MetricSpec] = &[
+    GPU_DEVICES,
+    GPU_UP,
+    GPU_LAST_POLL,
+    GPU_LOST,
+    GPU_MEMORY_USED,
+    GPU_MEMORY_TOTAL,
+    GPU_MEMORY_FREE,
+    GPU_UTILISATION,
+    GPU_TEMPERATURE,
+    GPU_POWER,
+    GPU_ENERGY,
+];
+
+/// The rows of the registry of [`crate::gpu::GpuMonitor`], under `prefix`.
+#[must_use]
+pub fn gpu_specs(prefix: &str) -> Vec<MetricSpec> {
+    GPU.iter().map(|spec| spec.clone().prefixed(prefix)).collect()
+}
+
 pub(crate) const REGISTRY: &[MetricSpec] = &[SERIES, SERIES_OVERFLOW, SERIES_REFUSED];
 
 const APPLICATION: &[MetricSpec] = &[

@@ -10,6 +10,7 @@
 pub mod builtin;
 mod clock;
 mod error;
+pub mod gpu;
 pub mod health;
 pub mod http;
 pub mod logs;

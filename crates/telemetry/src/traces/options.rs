@@ -37,6 +37,8 @@ impl Sampler {
     pub fn samples(&self, trace_id: u128, parent: Option<bool>) -> bool {
         match parent {
             Some(decision) if self.parent_based => decision,
+            // The largest ids round up to 2^63 itself.
+            _ if self.ratio >= 1.0 => true,
             // The low 63 bits against the ratio, as the SDKs do, so that services agree.
             _ => ((trace_id as u64 >> 1) as f64) < self.ratio * 2_f64.powi(63),
         }

@@ -129,8 +129,12 @@ impl Tracer {
     }
 
     /// Starts the first span of this process in a trace: a new trace, or that of a remote `parent`.
-    #[must_use]
-    pub fn start(&self, name: &'static str, kind: SpanKind, parent: Option<TraceContext>) -> Span {
+    pub fn start(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        kind: SpanKind,
+        parent: Option<TraceContext>,
+    ) -> Span {
         let trace_id = parent.map_or_else(TraceId::random, |parent| parent.trace_id);
         let on = self.inner.exporter.is_some();
         // Without an exporter a caller's decision is still passed on, and nothing is recorded.

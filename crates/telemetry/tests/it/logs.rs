@@ -1,0 +1,118 @@
+//! Lines as they arrive in the file.
+
+use std::time::Duration;
+
+use microdiff_telemetry::Telemetry;
+use tracing::dispatcher::with_default;
+
+use crate::{lines, options, sample};
+
+#[test]
+fn a_line_has_the_keys_of_the_schema_and_the_fields_of_its_spans() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bakery.log");
+    let mut options = options(&file);
+    options.logs.loggers = vec![(module_path!().to_owned(), "bakery.oven".to_owned())];
+    let (_telemetry, guard, dispatch) = Telemetry::start_local(options).unwrap();
+    with_default(&dispatch, || {
+        let outer = tracing::info_span!(
+            "outer",
+            request_id = "r1",
+            size = 1,
+            user_id = tracing::field::Empty
+        );
+        outer.record("user_id", "u1");
+        let _outer = outer.enter();
+        let _inner = tracing::info_span!("bake", size = 2_u64, alive = true).entered();
+        tracing::warn!(
+            duration_ms = 1.5,
+            level = "mine",
+            password = "hunter2",
+            text = "a\"b\n",
+            "to {}",
+            "/home/ada/x"
+        );
+    });
+    let lines = lines(guard, &file);
+    assert_eq!(lines.len(), 1);
+    let line = lines[0].as_object().unwrap();
+    let keys: Vec<_> = line.keys().map(String::as_str).collect();
+    for key in ["timestamp", "level", "logger", "message", "module", "function", "line"] {
+        assert!(keys.contains(&key), "{key}");
+    }
+    let text = |key: &str| line[key].as_str().unwrap();
+    assert_eq!((text("level"), text("logger")), ("WARN", "bakery.oven"));
+    assert_eq!((text("message"), text("function")), ("to [path]", "bake"));
+    assert_eq!((text("request_id"), text("user_id")), ("r1", "u1"));
+    assert_eq!((text("service"), text("version")), ("bakery", "1.2.3"));
+    assert_eq!((text("fields.level"), text("password")), ("mine", "[redacted]"));
+    assert_eq!((text("text"), text("module")), ("a\"b\n", module_path!()));
+    assert_eq!((&line["size"], &line["alive"]), (&2.into(), &true.into()));
+    assert_eq!(line["duration_ms"], 1.5);
+    let stamp = text("timestamp");
+    assert!(stamp.len() == 27 && stamp.ends_with('Z') && stamp.starts_with("20"), "{stamp}");
+    assert!(line["line"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn levels_change_while_running_and_only_for_the_logger_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bakery.log");
+    let (telemetry, guard, dispatch) = Telemetry::start_local(options(&file)).unwrap();
+    with_default(&dispatch, || {
+        let say = |what: &str| {
+            tracing::debug!(target: "bakery.oven", "oven {what}");
+            tracing::debug!(target: "bakery.till", "till {what}");
+        };
+        say("quiet");
+        telemetry.logs().set_levels("info,bakery.oven=debug".parse().unwrap());
+        say("loud");
+        telemetry.logs().set_levels("off".parse().unwrap());
+        say("gone");
+        tracing::error!(target: "bakery.oven", "silenced too");
+    });
+    assert_eq!(telemetry.logs().levels().to_string(), "off");
+    let lines = lines(guard, &file);
+    let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(messages, ["oven loud"]);
+}
+
+#[test]
+fn lines_without_room_are_counted_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bakery.log");
+    let mut options = options(&file);
+    options.logs.queue_bytes = 0;
+    let (telemetry, guard, dispatch) = Telemetry::start_local(options).unwrap();
+    const LINES: usize = 2_000;
+    with_default(&dispatch, || {
+        for i in 0..LINES {
+            tracing::info!(i, padding = "x".repeat(1000), "line");
+        }
+        // The writer takes a breath before every batch, so this burst cannot have fitted.
+        assert!(telemetry.logs().flush(crate::LONG));
+        tracing::info!("after");
+    });
+    let dropped = |t: &Telemetry| {
+        sample(t, "bakery_telemetry_log_lines_dropped_total{level=\"INFO\"}").unwrap() as usize
+    };
+    let lost = dropped(&telemetry);
+    let lines = lines(guard, &file);
+    let count = |text: &str| lines.iter().filter(|line| line["message"] == text).count();
+    assert!(lost > 0);
+    assert_eq!(count("line") + lost, LINES);
+    assert_eq!(count("after"), 1);
+    let reported: u64 = lines.iter().filter_map(|line| line["dropped"].as_u64()).sum();
+    assert_eq!(reported as usize, lost);
+}
+
+#[test]
+fn a_closed_log_takes_no_more_and_says_how_many_it_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bakery.log");
+    let (telemetry, guard, dispatch) = Telemetry::start_local(options(&file)).unwrap();
+    assert!(guard.shutdown(Duration::from_secs(30)));
+    with_default(&dispatch, || tracing::error!("too late"));
+    let series = "bakery_telemetry_log_lines_dropped_total{level=\"ERROR\"}";
+    assert_eq!(sample(&telemetry, series), Some(1.0));
+}

@@ -11,17 +11,7 @@ const ALLOY: LabelSpec =
     LabelSpec::closed("alloy", &["Ti-6Al-4V", "316L", "IN718", "AlSi10Mg", "other"]);
 const PHASE: LabelSpec = LabelSpec::closed(
     "phase",
-    &[
-        "queue",
-        "load",
-        "preprocess",
-        "segment",
-        "describe",
-        "encode",
-        "sample",
-        "check",
-        "report",
-    ],
+    &["queue", "load", "preprocess", "segment", "describe", "encode", "sample", "check", "report"],
 );
 const VALIDATION_SET: LabelSpec = LabelSpec::open("validation_set");
 
@@ -77,18 +67,16 @@ pub const COVERAGE: MetricSpec = MetricSpec::gauge(
 .absent_until_set()
 .max_series(64);
 /// What model is loaded.
-pub const MODEL_INFO: MetricSpec = MetricSpec::gauge(
-    "microdiff_model_info",
-    "Always 1; the labels say which model is loaded.",
-)
-.labels(&[
-    MODEL_TYPE,
-    LabelSpec::open("name"),
-    LabelSpec::open("digest"),
-    LabelSpec::open("simulator_version"),
-])
-.absent_until_set()
-.max_series(8);
+pub const MODEL_INFO: MetricSpec =
+    MetricSpec::gauge("microdiff_model_info", "Always 1; the labels say which model is loaded.")
+        .labels(&[
+            MODEL_TYPE,
+            LabelSpec::open("name"),
+            LabelSpec::open("digest"),
+            LabelSpec::open("simulator_version"),
+        ])
+        .absent_until_set()
+        .max_series(8);
 /// Time to load the model.
 pub const MODEL_LOAD: MetricSpec = MetricSpec::gauge(
     "microdiff_model_load_duration_seconds",
@@ -168,9 +156,8 @@ pub const REJECTED: MetricSpec = MetricSpec::counter(
 )
 .labels(&[LabelSpec::closed("reason", &["queue_full", "uploads_full", "no_room", "draining"])]);
 /// Workers.
-pub const WORKERS: MetricSpec =
-    MetricSpec::gauge("microdiff_workers", "Workers by what they do.")
-        .labels(&[LabelSpec::closed("state", &["busy", "total"])]);
+pub const WORKERS: MetricSpec = MetricSpec::gauge("microdiff_workers", "Workers by what they do.")
+    .labels(&[LabelSpec::closed("state", &["busy", "total"])]);
 /// Room on the disk.
 pub const STORAGE_FREE: MetricSpec = MetricSpec::gauge(
     "microdiff_storage_free_bytes",
@@ -179,11 +166,9 @@ pub const STORAGE_FREE: MetricSpec = MetricSpec::gauge(
 .unit(Unit::Bytes)
 .absent_until_set();
 /// Database connections.
-pub const DB_CONNECTIONS: MetricSpec = MetricSpec::gauge(
-    "microdiff_database_connections",
-    "Connections to the job database.",
-)
-.labels(&[LabelSpec::closed("state", &["open", "idle"])]);
+pub const DB_CONNECTIONS: MetricSpec =
+    MetricSpec::gauge("microdiff_database_connections", "Connections to the job database.")
+        .labels(&[LabelSpec::closed("state", &["open", "idle"])]);
 
 /// The rows above, in the order of the reference page.
 pub static METRICS: &[MetricSpec] = &[

@@ -3,8 +3,8 @@
 //! A trait, so that the service's own behaviour under a slow, failing or panicking engine can be
 //! tested; the service itself runs [`microdiff_design::Designer`].
 
-use crate::problem::{Failure, FailureKind};
 use crate::jobs::JobRequest;
+use crate::problem::{Failure, FailureKind};
 use microdiff_design::{
     DesignDocument, DesignError, DesignRequest, Designer, ErrorKind, ModelSummary,
 };

@@ -28,7 +28,7 @@ pub use config::{Config, Overrides};
 pub use engine::{Accuracy, Canary, Engine, EngineFailure};
 pub use error::ServerError;
 pub use handlers::openapi::document as openapi_document;
-pub use service::{Parts, Ready, run, serve, telemetry};
+pub use service::{Parts, Ready, run, serve, telemetry, telemetry_options};
 pub use stop::Stop;
 
 use std::sync::Arc;
@@ -41,6 +41,7 @@ struct App {
     engine: Arc<dyn Engine>,
     metrics: Arc<metrics::Metrics>,
     telemetry: microdiff_telemetry::Telemetry,
+    gpu: microdiff_telemetry::gpu::GpuMonitor,
     uploads: tokio::sync::Semaphore,
     stop: Stop,
 }

@@ -62,8 +62,7 @@ pub(crate) async fn bind(config: &ListenConfig) -> Result<Vec<Bound>, ServerErro
             bound.roles.push(role);
             continue;
         }
-        let fault =
-            |source| ServerError::Bind { address: wanted, flag: role.flag(), source };
+        let fault = |source| ServerError::Bind { address: wanted, flag: role.flag(), source };
         let listener = TcpListener::bind(wanted).await.map_err(fault)?;
         let address = listener.local_addr().map_err(fault)?;
         sockets.push((wanted, Bound { listener, address, roles: vec![role] }));

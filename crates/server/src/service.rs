@@ -9,6 +9,7 @@ use crate::store::{JobStore, ScanFiles, now_ms};
 use crate::{App, ServerError, Stop, catalogue, checks, router};
 use axum::Router;
 use microdiff_design::Designer;
+use microdiff_telemetry::gpu::{GpuMonitor, GpuOptions};
 use microdiff_telemetry::health::Health;
 use microdiff_telemetry::http::{HttpLayer, HttpOptions, active_connections};
 use microdiff_telemetry::http::{health_routes, metrics_routes};
@@ -132,7 +133,11 @@ pub fn telemetry(config: &Config) -> Result<(Telemetry, Guard), ServerError> {
     Ok(Telemetry::start(telemetry_options(config)?)?)
 }
 
-fn telemetry_options(config: &Config) -> Result<TelemetryOptions, ServerError> {
+/// The telemetry settings that `config` and the `OTEL_*` variables make.
+///
+/// # Errors
+/// When a setting or a variable cannot be used.
+pub fn telemetry_options(config: &Config) -> Result<TelemetryOptions, ServerError> {
     let version = env!("CARGO_PKG_VERSION");
     let mut options =
         TelemetryOptions::new(SERVICE_NAME, version, catalogue::PREFIX, catalogue::METRICS);
@@ -232,6 +237,7 @@ async fn open(
         engine: parts.engine,
         metrics,
         telemetry: parts.telemetry,
+        gpu: GpuMonitor::start(catalogue::PREFIX, GpuOptions::default())?,
         uploads: tokio::sync::Semaphore::new(config.limits.uploads),
         stop,
         config,
@@ -271,7 +277,9 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
                 routes.merge(router::api(app)).merge(health_routes(health).with_state(()))
             }
             Role::Metrics => routes.merge(metrics_routes(registry, "/metrics").with_state(())),
-            Role::Gpu => routes.merge(metrics_routes(registry, "/gpu-metrics").with_state(())),
+            Role::Gpu => {
+                routes.merge(metrics_routes(app.gpu.registry(), "/gpu-metrics").with_state(()))
+            }
             Role::Admin => routes.merge(router::admin()),
         };
     }

@@ -19,10 +19,8 @@ pub(crate) async fn set_log_level(
     State(app): State<Arc<App>>,
     body: String,
 ) -> Result<Json<Value>, Problem> {
-    let levels: LogLevels = body
-        .trim()
-        .parse()
-        .map_err(|error| Problem::invalid_field(&echo(&format!("{error}"))))?;
+    let levels: LogLevels =
+        body.trim().parse().map_err(|error| Problem::invalid_field(&echo(&format!("{error}"))))?;
     let text = levels.to_string();
     app.telemetry.logs().set_levels(levels);
     tracing::info!(levels = %text, "log levels changed");

@@ -51,20 +51,22 @@ pub(crate) async fn submit(
     request: Request,
 ) -> Result<Response, Problem> {
     let wait = parse_wait(&app, query.as_deref())?;
-    admit(&app, &request).await?;
+    // What is left of the request must not be held across an await: its body is not `Sync`.
+    let declared = request.body().size_hint().lower();
+    admit(&app, declared).await?;
     let Ok(_upload) = app.uploads.try_acquire() else {
         app.metrics.rejected_uploads.inc();
         return Err(Problem::uploads_full(app.config.limits.uploads));
     };
     let id = JobId::fresh();
     let origin = crate::present::origin(&request);
-    let body = Multipart::from_request(request, &())
-        .await
-        .map_err(|_| Problem::wrong_media_type())?;
+    let body =
+        Multipart::from_request(request, &()).await.map_err(|_| Problem::wrong_media_type())?;
     let limit = app.config.limits.body_total();
-    let form = tokio::time::timeout(limit, form::receive(&app, id, body)).await.map_err(|_| {
-        Problem::slow_body(&format!("the body did not arrive within {} s", limit.as_secs()))
-    })??;
+    let form =
+        tokio::time::timeout(limit, form::receive(&app, id, body)).await.map_err(|_| {
+            Problem::slow_body(&format!("the body did not arrive within {} s", limit.as_secs()))
+        })??;
     record(&app, id, form, &origin).await?;
     let job = await_job(&app, id, wait).await?;
     if let (JobState::Failed, Some(failure)) = (job.state, &job.failure) {
@@ -101,12 +103,11 @@ async fn await_job(app: &App, id: JobId, wait: Duration) -> Result<Job, Problem>
 }
 
 /// Refuses what can be refused before a byte of the body is read.
-async fn admit(app: &App, request: &Request) -> Result<(), Problem> {
+async fn admit(app: &App, declared: u64) -> Result<(), Problem> {
     if app.stop.is_draining() {
         app.metrics.rejected_draining.inc();
         return Err(Problem::draining());
     }
-    let declared = request.body().size_hint().lower();
     if declared > app.config.limits.body_bytes {
         return Err(Problem::body_too_large(app.config.limits.body_bytes));
     }

@@ -1,7 +1,5 @@
 use crate::problem::Problem;
-use microdiff_domain::{
-    Alloy, DomainError, KnownParameters, Process, SpotDiameter, VoxelSize,
-};
+use microdiff_domain::{Alloy, DomainError, KnownParameters, Process, SpotDiameter, VoxelSize};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -52,10 +52,8 @@ impl Watch {
     }
 
     fn parent(&mut self, phase: Phase) -> &Span {
-        let reading = matches!(
-            phase,
-            Phase::Load | Phase::Preprocess | Phase::Segment | Phase::Describe
-        );
+        let reading =
+            matches!(phase, Phase::Load | Phase::Preprocess | Phase::Segment | Phase::Describe);
         if !reading {
             if let Some(mut span) = self.microstructure.take() {
                 // What the microstructure was reduced to: that many numbers.

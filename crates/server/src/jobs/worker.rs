@@ -72,7 +72,7 @@ struct Answer {
 
 /// How the wait for the engine ended.
 enum Waited {
-    Answered(Answer),
+    Answered(Box<Answer>),
     Lost,
     Abandoned,
 }
@@ -90,7 +90,7 @@ impl Crew {
         let _busy = Busy::begin(self);
         match self.answer(&claim).await {
             Waited::Answered(answer) => {
-                let (outcome, span) = self.conclude(&claim, answer);
+                let (outcome, span) = self.conclude(&claim, *answer);
                 let _store = span.child("store.finish");
                 self.write_end(&claim, &outcome).await;
             }
@@ -105,7 +105,7 @@ impl Crew {
         let mut renewal = tokio::time::interval(self.queue.lease() / 3);
         loop {
             tokio::select! {
-                answer = &mut answer => return answer.map_or(Waited::Lost, Waited::Answered),
+                answer = &mut answer => return answer.map_or(Waited::Lost, |answer| Waited::Answered(Box::new(answer))),
                 () = self.stop.abandoning() => return Waited::Abandoned,
                 _ = renewal.tick() => self.renew(claim).await,
             }
@@ -122,7 +122,9 @@ impl Crew {
     async fn renew(&self, claim: &Claim) {
         match self.queue.store().renew(claim, self.queue.lease()).await {
             Ok(true) => {}
-            Ok(false) => tracing::warn!(job_id = %claim.job.id, "the lease of a running job is lost"),
+            Ok(false) => {
+                tracing::warn!(job_id = %claim.job.id, "the lease of a running job is lost")
+            }
             Err(error) => tracing::error!(error = %error, "cannot renew the lease of a job"),
         }
     }

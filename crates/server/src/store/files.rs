@@ -25,7 +25,8 @@ impl ScanFiles {
     /// # Errors
     /// When it cannot be created or written, or another process owns it.
     pub fn open(root: &Path) -> Result<Self, ServerError> {
-        let fault = |reason: String| ServerError::DataDir { path: root.display().to_string(), reason };
+        let fault =
+            |reason: String| ServerError::DataDir { path: root.display().to_string(), reason };
         let scans = root.join("scans");
         std::fs::create_dir_all(&scans).map_err(|error| fault(error.to_string()))?;
         let lock = OpenOptions::new()
@@ -68,11 +69,8 @@ impl ScanFiles {
     /// When the file cannot be created.
     pub async fn create(&self, id: JobId) -> io::Result<ScanWriter> {
         let partial = self.scans.join(format!("{id}.{PARTIAL}"));
-        let file = tokio::fs::OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .open(&partial)
-            .await?;
+        let file =
+            tokio::fs::OpenOptions::new().create_new(true).write(true).open(&partial).await?;
         let name = format!("{id}.{STORED}");
         Ok(ScanWriter { file, scans: self.scans.clone(), name, partial: Some(partial), bytes: 0 })
     }

@@ -1,5 +1,5 @@
-use super::record::{Claim, Job, JobId, JobState, NewJob, Outcome};
 use super::now_ms;
+use super::record::{Claim, Job, JobId, JobState, NewJob, Outcome};
 use crate::ServerError;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
@@ -97,9 +97,9 @@ impl JobStore {
              RETURNING *",
         )
         .bind(now.saturating_add(millis(lease)))
-            .bind(now)
-            .fetch_optional(&self.pool)
-            .await?;
+        .bind(now)
+        .fetch_optional(&self.pool)
+        .await?;
         row.map(|row| read(&row)).transpose()
     }
 
@@ -128,8 +128,7 @@ impl JobStore {
         let (state, result, problem) = match outcome {
             Outcome::Succeeded(document) => (JobState::Succeeded, Some(document.clone()), None),
             Outcome::Failed(failure) => {
-                let text =
-                    serde_json::to_string(failure).map_err(|e| record(&claim.job.id, &e))?;
+                let text = serde_json::to_string(failure).map_err(|e| record(&claim.job.id, &e))?;
                 (JobState::Failed, None, Some(text))
             }
         };

@@ -5,20 +5,28 @@
 //! file may grow, which words and names are unwelcome, that links lead somewhere. It does not
 //! format, does not fix, needs no network and does not measure functions (clippy's
 //! `too_many_lines` does, with the threshold in `clippy.toml`).
+//!
+//! `cargo run -p xtask -- bench` runs the released binary and prints the figures that
+//! `docs/benchmarks.md` records.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 
+mod bench;
 mod finding;
 mod repository;
 mod tidy;
 mod workspace;
 
-const USAGE: &str = "usage: cargo run -p xtask -- tidy";
+const USAGE: &str = "usage: cargo run -p xtask -- tidy|bench";
 
-#[expect(clippy::print_stderr, reason = "a command-line tool explains itself on stderr")]
+#[expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a command-line tool answers on stdout and explains itself on stderr"
+)]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -27,6 +35,16 @@ fn main() -> ExitCode {
             Ok(_) => ExitCode::FAILURE,
             Err(error) => {
                 eprintln!("tidy could not run: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        ["bench"] => match root().and_then(|root| bench::run(&root)) {
+            Ok(table) => {
+                println!("{table}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("bench could not run: {error:#}");
                 ExitCode::FAILURE
             }
         },

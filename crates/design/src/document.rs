@@ -1,6 +1,7 @@
 //! The answer document, `microdiff.design/1`: what the command line prints with `--json` and the
 //! server stores and returns. Field names carry their unit.
 
+use microdiff_diffusion::Quantiles;
 use microdiff_domain::{Alloy, DefectClass, PARAMETER_COUNT, Parameter, Process};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,7 +28,8 @@ pub struct DesignDocument {
     pub analysis: AnalysisSummary,
     /// Quantiles of each parameter given the scan.
     pub posterior: Marginals,
-    /// Quantiles of each parameter before the scan is seen, given the same known values.
+    /// Quantiles of each parameter before the scan and the known values are seen: the distribution
+    /// the model was trained on.
     pub prior: Marginals,
     /// Probability of each dominant cause of porosity.
     pub defects: DefectProbabilities,
@@ -157,21 +159,6 @@ impl Marginals {
             Parameter::BedTemperature => self.bed_temperature_c,
         }
     }
-}
-
-/// Quantiles of one marginal: 5, 25, 50, 75 and 95 %.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Quantiles {
-    /// 50 %.
-    pub median: f64,
-    /// 5 %.
-    pub p05: f64,
-    /// 25 %.
-    pub p25: f64,
-    /// 75 %.
-    pub p75: f64,
-    /// 95 %.
-    pub p95: f64,
 }
 
 /// Probability of each dominant cause of porosity; they sum to 1.

@@ -1,10 +1,27 @@
 //! From a scan to the answer document: reads and measures the scan (`imaging`), draws from the
-//! posterior (`diffusion`), sets it beside the prior (`process`). The command line and the server
-//! both answer through this crate, so they cannot disagree. It emits no telemetry: callers observe.
+//! posterior (`diffusion`) and sets it beside the prior. The command line and the server both
+//! answer through this crate, so they cannot disagree. It also makes what a model is trained and
+//! checked on: rows of simulated and measured scans (`process`, `imaging`) and the phantom of the
+//! known-answer canary. It emits no telemetry: callers observe.
 
+mod bundled;
+mod designer;
 mod document;
+mod error;
+mod notes;
+mod phantom;
+mod prior;
+mod request;
+mod simulated;
+mod stopwatch;
 
+pub use designer::{Design, Designer};
 pub use document::{
     AnalysisSummary, BASIS, DESIGN_SCHEMA, DefectProbabilities, DesignDocument, Marginals,
-    ModelSummary, OutOfDistributionSummary, Quantiles, RequestSummary, ScanSummary, ShapeShares,
+    ModelSummary, OutOfDistributionSummary, RequestSummary, ScanSummary, ShapeShares,
 };
+pub use error::{DesignError, ErrorKind};
+pub use microdiff_diffusion::Quantiles;
+pub use phantom::{CanaryReport, record_phantom};
+pub use request::DesignRequest;
+pub use simulated::simulate_rows;

@@ -24,6 +24,8 @@ mod posterior;
 pub mod rows;
 pub mod sampler;
 mod space;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "train")]
 pub mod training;
 

@@ -1,8 +1,11 @@
 //! The conditional denoiser: its parameters by name and shape, and its forward pass for serving.
 //!
-//! The observation is embedded once per scan. The embedding and the noise level give, by FiLM
-//! (Perez et al. 2018), a scale and a shift for each block of a pre-norm residual network over θ;
-//! these are equal for every draw of a scan, so they are computed once per step and not per draw.
+//! The observation is embedded once per scan. The embedding, the noise level and the known
+//! parameters give, by FiLM (Perez et al. 2018), a scale and a shift for each block of a pre-norm
+//! residual network over θ. (Known parameters also enter the trunk; without FiLM it learns only
+//! slowly how they change the reading of a scan.)
+//!
+//! Scales and shifts//! are equal for every draw of a scan, so they are computed once per step and not per draw.
 //! A second head reads the defect class from the embedding alone and never sees θ.
 
 use crate::DiffusionError;
@@ -13,6 +16,8 @@ use std::collections::BTreeMap;
 
 /// Values per row of the trunk's input: θ (noisy or known) and the mask of what is known.
 pub(crate) const TRUNK_INPUTS: usize = 2 * PARAMETER_COUNT;
+/// Values that say which parameters are known: each known one or zero, then the mask.
+pub(crate) const KNOWN: usize = 2 * PARAMETER_COUNT;
 const CLASS_HIDDEN: usize = 64;
 const CLASSES: usize = DefectClass::ALL.len();
 
@@ -79,7 +84,8 @@ impl Architecture {
         affine("embed.2".into(), self.embedding_hidden, self.embedding);
         affine("class.0".into(), self.embedding, CLASS_HIDDEN);
         affine("class.1".into(), CLASS_HIDDEN, CLASSES);
-        affine("condition".into(), self.embedding + 2 * self.frequencies, self.conditioning);
+        let condition = self.embedding + 2 * self.frequencies + KNOWN;
+        affine("condition".into(), condition, self.conditioning);
         affine("input".into(), TRUNK_INPUTS, self.width);
         for block in 0..self.blocks {
             affine(format!("block.{block}.film"), self.conditioning, 2 * self.width);
@@ -216,14 +222,19 @@ impl Network {
     }
 
     /// Scales and shifts of every block for one scan at one noise level.
-    pub(crate) fn film(&self, embedding: &[f32], sigma: f64) -> Film {
-        self.film_of_features(embedding, &noise_features(sigma, self.architecture.frequencies))
+    pub(crate) fn film(&self, embedding: &[f32], sigma: f64, known: &[f32; KNOWN]) -> Film {
+        let features = noise_features(sigma, self.architecture.frequencies);
+        self.film_of_features(embedding, &features, known)
     }
 
     /// The same from the noise level's features.
-    pub(crate) fn film_of_features(&self, embedding: &[f32], features: &[f32]) -> Film {
-        let mut joined = embedding.to_vec();
-        joined.extend(features);
+    pub(crate) fn film_of_features(
+        &self,
+        embedding: &[f32],
+        features: &[f32],
+        known: &[f32; KNOWN],
+    ) -> Film {
+        let joined = [embedding, features, known].concat();
         let mut code = self.row(&self.condition, &joined);
         silu(self.set, &mut code);
         Film(self.blocks.iter().map(|block| self.row(&block.film, &code)).collect())
@@ -311,7 +322,7 @@ pub(crate) mod tests {
     fn rows_do_not_see_each_other() {
         let network = Network::new(small(), &random_parameters(&small(), 1)).unwrap();
         let context = vec![0.3; small().context];
-        let film = network.film(&network.embed(&context), 0.7);
+        let film = network.film(&network.embed(&context), 0.7, &[0.0; KNOWN]);
         let input: Vec<f32> = (0..37 * TRUNK_INPUTS).map(|i| (i as f32).sin()).collect();
         let mut all = vec![0.0; 37 * PARAMETER_COUNT];
         network.forward(&film, &input, &mut all, &mut Scratch::default());

@@ -1,7 +1,7 @@
 use crate::bundle::{BundleFiles, Manifest, Parts};
 use crate::condition::context;
 use crate::error::within;
-use crate::network::{Film, Network, Scratch, TRUNK_INPUTS};
+use crate::network::{Film, KNOWN, Network, Scratch, TRUNK_INPUTS};
 use crate::sampler::{initial_scale, karras_levels, sample_dpmpp_2m};
 use crate::{DiffusionError, OutOfDistribution, space};
 use microdiff_domain::{
@@ -212,12 +212,13 @@ impl Model {
         let embedding = network.embed(&context);
         let defects = network.classify(&embedding);
         let levels = karras_levels(options.steps);
-        let films: Vec<Film> =
-            levels[..options.steps].iter().map(|sigma| network.film(&embedding, *sigma)).collect();
+        let latent_known = known.latent(observation.alloy);
+        let features = known_features(&latent_known);
+        let film = |sigma: &f64| network.film(&embedding, *sigma, &features);
+        let films: Vec<Film> = levels[..options.steps].iter().map(film).collect();
         observer.end(Phase::Encode);
 
         observer.begin(Phase::Sample);
-        let latent_known = known.latent(observation.alloy);
         let task = Task { network, levels: &levels, films: &films, known: latent_known };
         let blocks: Vec<usize> = (0..options.samples).step_by(BLOCK).collect();
         let draws: Vec<[f64; PARAMETER_COUNT]> = blocks
@@ -364,6 +365,18 @@ fn fill_input(x: &[f64], sigma: f64, known: &[Option<f64>; PARAMETER_COUNT], inp
             input[PARAMETER_COUNT + i] = if known[i].is_some() { 1.0 } else { 0.0 };
         }
     }
+}
+
+/// Known values or zero, then the mask.
+pub(crate) fn known_features(known: &[Option<f64>; PARAMETER_COUNT]) -> [f32; KNOWN] {
+    let mut features = [0.0; KNOWN];
+    for (i, value) in known.iter().enumerate() {
+        if let Some(value) = value {
+            features[i] = *value as f32;
+            features[PARAMETER_COUNT + i] = 1.0;
+        }
+    }
+    features
 }
 
 /// `c_skip · x + c_out · F` of Karras et al. 2022 (table 1) with a data scale of one.

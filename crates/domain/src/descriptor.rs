@@ -26,7 +26,7 @@ const fn spec(name: &'static str, unit: &'static str, about: &'static str) -> De
 
 /// The schema. Logarithms have floors and every entry a stated value for a scan without pores, so all
 /// are finite; lengths are physical, so scans of different size and resolution are comparable.
-pub const DESCRIPTORS: [DescriptorSpec; 72] = [
+pub const DESCRIPTORS: [DescriptorSpec; 74] = [
     spec("ln_voxel_size", "ln um", "edge of a voxel"),
     spec("ln_extent_z", "ln um", "height of the scan, at most 2000 um"),
     spec("ln_extent_y", "ln um", "extent of the scan along y, at most 2000 um"),
@@ -37,6 +37,16 @@ pub const DESCRIPTORS: [DescriptorSpec; 72] = [
         "grey noise after denoising over the solid-pore contrast (over the solid grey without pores), at most 0.5",
     ),
     spec("contrast", "1", "solid minus pore-core grey over solid grey; 0 without pores"),
+    spec(
+        "log_dark_share",
+        "log10",
+        "share of voxels darker than the solid by 3 noise widths, with a floor of 1e-4",
+    ),
+    spec(
+        "ln_grey_asymmetry",
+        "ln",
+        "spread of voxels darker than the solid over that of brighter ones",
+    ),
     spec("log_porosity", "log10", "pore volume over part volume, with a floor of 1e-6"),
     spec(
         "log_porosity_low_ratio",
@@ -226,7 +236,7 @@ pub const DESCRIPTORS: [DescriptorSpec; 72] = [
     spec(
         "ln_layer_period",
         "ln um",
-        "strongest period of the height profile of porosity, 15-120 um; ln 40 where not available",
+        "strongest period of the height profile of missing metal, 15-120 um; ln 40 where not available",
     ),
     spec("layer_strength", "1", "share of the profile's variance at that period"),
     spec("layer_echo", "1", "autocorrelation of the profile at that period"),
@@ -337,7 +347,7 @@ mod tests {
     #[test]
     fn a_value_that_is_not_finite_is_named() {
         let mut values = [0.0; DESCRIPTOR_COUNT];
-        values[6] = f64::NAN;
+        values[8] = f64::NAN;
         assert!(Descriptors::new(values).unwrap_err().to_string().contains("log_porosity"));
     }
 

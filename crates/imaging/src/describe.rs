@@ -9,7 +9,9 @@
 
 use crate::ImagingError;
 use crate::analysis::DefectShares;
+use crate::filter::histogram::Histogram;
 use crate::measure::correlation::Phase;
+use crate::measure::deficit::Deficit;
 use crate::measure::hatch::{HatchPeriod, hatch_period};
 use crate::measure::layers::{LayerPeriod, layer_period};
 use crate::measure::neighbours::{depth_clustering, neighbours};
@@ -55,7 +57,8 @@ pub(crate) struct Measured<'a> {
     pub phase: &'a Pores,
     pub part: &'a Part,
     pub levels: &'a GreyLevels,
-    pub mean_grey: f64,
+    pub grey: &'a [u16],
+    pub histogram: &'a Histogram,
     pub voxel_um: f64,
     pub detection_floor_um: f64,
     /// At the stricter threshold, the threshold, the looser one.
@@ -74,8 +77,9 @@ pub(crate) struct Described {
 pub(crate) fn describe(m: &Measured<'_>) -> Result<Described, ImagingError> {
     let phase = Phase::new(&m.phase.bits, m.part);
     let profile = phase.profile();
-    let layer = layer_period(&profile, m.voxel_um);
-    let hatch = hatch_period(m.phase, m.voxel_um);
+    let deficit = Deficit::new(m.grey, m.part, m.levels);
+    let layer = layer_period(&deficit.profile(), m.voxel_um);
+    let hatch = hatch_period(&deficit, m.voxel_um);
     let mut v = Vector(Vec::with_capacity(DESCRIPTOR_COUNT));
     v.scan(m);
     v.amounts(m);
@@ -107,7 +111,7 @@ impl Vector {
         self.0.extend(values);
     }
 
-    /// From `ln_voxel_size` to `contrast`.
+    /// From `ln_voxel_size` to `ln_grey_asymmetry`.
     fn scan(&mut self, m: &Measured<'_>) {
         self.push(m.voxel_um.ln());
         self.extend(m.part.shape().map(|n| (n as f64 * m.voxel_um).min(LONGEST_EXTENT_UM).ln()));
@@ -115,6 +119,9 @@ impl Vector {
         let contrast = m.levels.pore.map(|pore| solid.grey - pore.core);
         self.push((solid.sd / contrast.unwrap_or(solid.grey).max(1.0)).min(0.5));
         self.push(contrast.map_or(0.0, |c| c / solid.grey.max(1.0)));
+        let dark = m.histogram.share_below(solid.grey - 3.0 * solid.sd);
+        self.push(dark.max(DEFICIT_FLOOR).log10());
+        self.push((m.histogram.dark_side_sd(solid.grey) / solid.sd).max(1e-2).ln());
     }
 
     /// From `log_porosity` to `border_share`.
@@ -128,7 +135,7 @@ impl Vector {
         self.push(ratio(high));
         let solid = m.levels.solid.grey;
         let contrast = m.levels.pore.map_or(solid, |pore| solid - pore.core).max(1.0);
-        self.push(((solid - m.mean_grey) / contrast).clamp(DEFICIT_FLOOR, 1.0).log10());
+        self.push(((solid - m.histogram.mean()) / contrast).clamp(DEFICIT_FLOOR, 1.0).log10());
         self.push(density(m, m.pores.len()));
         let border = m.pores.iter().filter(|pore| pore.touches_border);
         let total: f64 = m.pores.iter().map(|pore| pore.volume_um3).sum();

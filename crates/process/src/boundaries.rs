@@ -13,6 +13,10 @@ pub(crate) const BALLING_WIDTH: f64 = 0.56;
 /// Logistic width within one build, from no track to every track balling; chosen.
 const BALLING_WIDTH_WITHIN_BUILD: f64 = 0.15;
 
+/// Pores of the usual 25 µm, one at a time, nearly touch along the track at this rate; chosen, and a
+/// bound on their number for settings no machine is run at.
+const MOST_KEYHOLE_PORES_PER_UM: f64 = 0.05;
+
 /// Distance of one setting to each defect boundary. Every margin is 1 on its boundary and grows
 /// into the defect.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -53,5 +57,5 @@ pub fn keyhole_pores_per_um(pool: &MeltPool, nuisance: &Nuisance) -> f64 {
     let above = (pool.keyhole_number - keyhole.onset) / keyhole.onset_width;
     // ln(1 + eˣ) without overflow
     let softplus = above.max(0.0) + (-above.abs()).exp().ln_1p();
-    keyhole.rate_per_mm * 1e-3 * softplus
+    (keyhole.rate_per_mm * 1e-3 * softplus).min(MOST_KEYHOLE_PORES_PER_UM)
 }

@@ -23,6 +23,10 @@ const CONDUCTION_ENTHALPY: f64 = 1.2;
 /// 0.27 in ln depth where the law gives 0.41 (Chen 2020, measured).
 const PREHEAT_SHARE: f64 = 0.65;
 
+/// Widest and deepest melt the laws are followed to, µm: past every measured track of the fit, and
+/// a bound on how many layers reach a point.
+const LARGEST_EXTENT_UM: f64 = 1500.0;
+
 /// Bed temperature the depth law takes as its own, °C.
 const REFERENCE_BED_C: f64 = 25.0;
 
@@ -140,7 +144,7 @@ fn width_and_depth(
         * (bias.machine_ln_depth + bias.condition_ln_depth).exp();
     // Beyond conduction the floor stands still, so that more power never makes a shallower melt.
     let floor = 0.15 * width * (hot.min(CONDUCTION_ENTHALPY) / hot).powf(0.366);
-    [width, depth.max(floor)]
+    [width, depth.max(floor)].map(|extent| extent.min(LARGEST_EXTENT_UM))
 }
 
 #[cfg(test)]

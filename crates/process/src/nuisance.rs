@@ -134,7 +134,7 @@ pub struct GasPores {
 }
 
 /// Scanner and reconstruction. Noise sd, its correlation, the grey of pore cores and ring
-/// strength were measured on synchrotron-free laboratory scans of CoCr (Kim 2017, NIST).
+/// strength were measured on laboratory scans of CoCr (Kim 2017, NIST).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Imaging {
     /// Gaussian point spread, standard deviation in voxels.
@@ -302,8 +302,8 @@ impl Nuisance {
             ("keyhole escape", keyhole.escape, 0.0, 1.0),
             ("keyhole median_to_radius", keyhole.median_to_radius, 0.05, 2.0),
             ("keyhole ln_sd", keyhole.ln_sd, 0.0, 1.0),
-            ("gas fraction", gas.fraction, 0.0, 0.1),
-            ("gas median_um", gas.median_um, 5.0, 100.0),
+            ("gas fraction", gas.fraction, 0.0, 0.02),
+            ("gas median_um", gas.median_um, 8.0, 100.0),
             ("gas ln_sd", gas.ln_sd, 0.0, 1.0),
             ("balling_centre_shift", self.balling_centre_shift, -100.0, 100.0),
             ("blur_voxels", imaging.blur_voxels, 0.0, 5.0),
@@ -367,7 +367,7 @@ mod tests {
         nuisance.gas.fraction = f64::NAN;
         assert_eq!(
             nuisance.check().unwrap_err().to_string(),
-            "nuisance gas fraction NaN is outside 0 to 0.1"
+            "nuisance gas fraction NaN is outside 0 to 0.02"
         );
     }
 }

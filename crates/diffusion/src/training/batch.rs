@@ -3,6 +3,7 @@
 use crate::Architecture;
 use crate::condition::{CONTEXT, Normaliser, context};
 use crate::network::{TRUNK_INPUTS, noise_features};
+use crate::posterior::known_features;
 use crate::rows::Row;
 use crate::space;
 use microdiff_domain::{Alloy, DESCRIPTOR_COUNT, DefectClass, PARAMETER_COUNT, SpotDiameter};
@@ -42,6 +43,8 @@ pub(super) struct Batch {
     pub(super) context: Vec<f32>,
     /// (rows, 2 × frequencies).
     pub(super) noise: Vec<f32>,
+    /// (rows, 2 × parameters): known values or zero; then the mask.
+    pub(super) known: Vec<f32>,
     /// (rows, 2 × parameters): θ noisy and scaled, or clean where known; then the mask.
     pub(super) input: Vec<f32>,
     /// (rows, parameters): the network's ideal output.
@@ -91,6 +94,8 @@ impl Examples {
             let class = |class| if class == example.class { 1.0 } else { 0.0 };
             batch.class.extend(DefectClass::ALL.map(class));
             let known = mask(rng);
+            let values = std::array::from_fn(|i| known[i].then_some(example.latent[i]));
+            batch.known.extend(known_features(&values));
             let level: f64 = StandardNormal.sample(rng);
             let sigma = (LOG_SIGMA.0 + LOG_SIGMA.1 * level).exp();
             let sigma = sigma.clamp(SIGMA_RANGE.0, SIGMA_RANGE.1);

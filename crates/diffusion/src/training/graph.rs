@@ -4,7 +4,7 @@ use super::CLASS_WEIGHT;
 use super::batch::Batch;
 use crate::Architecture;
 use crate::condition::CONTEXT;
-use crate::network::{Parameters, TRUNK_INPUTS};
+use crate::network::{KNOWN, Parameters, TRUNK_INPUTS};
 use burn::tensor::activation::{log_softmax, silu};
 use burn::tensor::{Device, Tensor, TensorData};
 use microdiff_domain::{DefectClass, PARAMETER_COUNT};
@@ -63,7 +63,7 @@ impl<'a> Graph<'a> {
         let embedding = self.affine("embed.2", silu(self.affine("embed.1", code)));
         let logits = self.affine("class.1", silu(self.affine("class.0", embedding.clone())));
         let noise = self.tensor(&batch.noise, 2 * self.architecture.frequencies);
-        let joined = Tensor::cat(vec![embedding, noise], 1);
+        let joined = Tensor::cat(vec![embedding, noise, self.tensor(&batch.known, KNOWN)], 1);
         let code = silu(self.affine("condition", joined));
         let mut state = self.affine("input", self.tensor(&batch.input, TRUNK_INPUTS));
         for block in 0..self.architecture.blocks {

@@ -40,7 +40,7 @@ const FEWEST_HELD_OUT: usize = 100;
 const VALIDATION_ROWS: usize = 1024;
 const VALIDATION_DRAWS: usize = 4;
 /// Training θ kept for each alloy as its prior.
-const PRIOR_ROWS: usize = 512;
+const PRIOR_ROWS: usize = 2048;
 /// Difference allowed between the canary's answer here and elsewhere, as a share of the range.
 const CANARY_TOLERANCE: f64 = 1e-3;
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::network::tests::{random_parameters, small};
-use crate::network::{Network, Scratch, TRUNK_INPUTS};
+use crate::network::{KNOWN, Network, Scratch, TRUNK_INPUTS};
 use crate::{Observation, Posterior};
 use microdiff_domain::{
     DESCRIPTOR_COUNT, DefectClass, Descriptors, KnownParameters, PARAMETER_COUNT,
@@ -40,10 +40,10 @@ fn model() -> &'static Model {
     static MODEL: OnceLock<Model> = OnceLock::new();
     MODEL.get_or_init(|| {
         let options = TrainingOptions {
-            steps: 2000,
+            steps: 4000,
             batch: 256,
             learning_rate: 3e-3,
-            architecture: Architecture { embedding: 32, width: 48, ..small() },
+            architecture: Architecture { embedding: 32, conditioning: 64, width: 48, ..small() },
             ..TrainingOptions::default()
         };
         let bundle = train(&linear_rows(16_000, 1), &options, &mut |_| {}).unwrap();
@@ -87,8 +87,9 @@ fn training_graph_and_serving_engine_are_one_function() {
         for index in 0..20 {
             let batch = examples.batch(&[index], &architecture, &mut rng);
             let (raw, logits) = graph::outputs(&architecture, &values, &batch);
+            let known: &[f32; KNOWN] = batch.known.as_slice().try_into().unwrap();
             let embedding = network.embed(&batch.context);
-            let film = network.film_of_features(&embedding, &batch.noise);
+            let film = network.film_of_features(&embedding, &batch.noise, known);
             let mut served = [0.0; PARAMETER_COUNT];
             let input: &[f32; TRUNK_INPUTS] = batch.input.as_slice().try_into().unwrap();
             network.forward(&film, input, &mut served, &mut Scratch::default());

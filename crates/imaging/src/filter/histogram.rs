@@ -68,6 +68,22 @@ impl Histogram {
         sum as f64 / self.total.max(1) as f64
     }
 
+    /// Root mean square distance of the voxels darker than `grey` from it.
+    pub(crate) fn dark_side_sd(&self, grey: f64) -> f64 {
+        let end = (grey.ceil().max(0.0) as usize).min(65536);
+        let (mut sum, mut count) = (0.0, 0u64);
+        for (level, &voxels) in self.counts[..end].iter().enumerate() {
+            sum += voxels as f64 * (grey - level as f64).powi(2);
+            count += voxels;
+        }
+        (sum / count.max(1) as f64).sqrt()
+    }
+
+    /// Share of voxels darker than `level`.
+    pub(crate) fn share_below(&self, level: f64) -> f64 {
+        self.below(level) as f64 / self.total.max(1) as f64
+    }
+
     /// Voxels darker than `level`.
     pub(crate) fn below(&self, level: f64) -> u64 {
         let end = (level.ceil().max(0.0) as usize).min(65536);

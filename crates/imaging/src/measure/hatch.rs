@@ -6,8 +6,8 @@
 //! to cells near 8 µm and cut to tiles, so cost is bounded and the resolution of the spectrum does
 //! not depend on the size of the scan beyond one tile.
 
+use crate::measure::deficit::Deficit;
 use crate::measure::layers::parabola;
-use crate::segment::threshold::Pores;
 use rayon::prelude::*;
 use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
@@ -55,15 +55,15 @@ struct Spectrum {
     variance: f64,
 }
 
-/// Finds the dominant directional period; none without pores or if the scan is too small.
-pub(crate) fn hatch_period(pores: &Pores, voxel_um: f64) -> Option<HatchPeriod> {
-    let [nz, ny, nx] = pores.bits.shape();
+/// Finds the dominant directional period; none if nothing is missing or the scan is too small.
+pub(crate) fn hatch_period(deficit: &Deficit<'_>, voxel_um: f64) -> Option<HatchPeriod> {
+    let [nz, ny, nx] = deficit.shape();
     let factor = ((CELL_UM / voxel_um) as usize).max(1);
     let cell_um = factor as f64 * voxel_um;
     let slab = ((SLAB_UM / voxel_um).round() as usize).clamp(1, nz);
     let extent = (ny.min(nx) / factor).min(TILE) as f64 * cell_um;
     let usable = |period: f64| period >= 2.2 * cell_um && period <= 0.8 * extent;
-    if pores.runs.is_empty() || !(0..PERIODS).any(|k| usable(period_at(k))) {
+    if !(0..PERIODS).any(|k| usable(period_at(k))) {
         return None;
     }
     let slabs = nz / slab;
@@ -74,7 +74,7 @@ pub(crate) fn hatch_period(pores: &Pores, voxel_um: f64) -> Option<HatchPeriod> 
         .into_par_iter()
         .flat_map_iter(|k| {
             let first = k * slabs / taken * slab;
-            let cells = Cells::of_slab(pores, first..first + slab, factor);
+            let cells = Cells::of_slab(deficit, first..first + slab, factor);
             let fft = Arc::clone(&fft);
             cells.tiles().into_iter().filter_map(move |tile| spectrum(tile, cell_um, &fft))
         })
@@ -135,33 +135,29 @@ impl Spectrum {
     }
 }
 
-/// Pore voxels counted in square cells over a slab.
+/// Missing metal summed in square cells over a slab.
 struct Cells {
     ny: usize,
     nx: usize,
-    counts: Vec<f32>,
+    sums: Vec<f32>,
 }
 
 impl Cells {
-    fn of_slab(pores: &Pores, zs: std::ops::Range<usize>, factor: usize) -> Self {
-        let [_, ny, nx] = pores.bits.shape();
+    fn of_slab(deficit: &Deficit<'_>, zs: std::ops::Range<usize>, factor: usize) -> Self {
+        let [_, ny, nx] = deficit.shape();
         let (ny, nx) = (ny / factor, nx / factor);
-        let mut counts = vec![0.0; ny * nx];
-        let from = pores.runs.partition_point(|run| (run.z as usize) < zs.start);
-        let to = pores.runs.partition_point(|run| (run.z as usize) < zs.end);
-        for run in &pores.runs[from..to] {
-            let y = run.y as usize / factor;
-            if y >= ny {
-                continue;
-            }
-            let row = &mut counts[y * nx..(y + 1) * nx];
-            for x in run.start as usize..run.end as usize {
-                if let Some(cell) = row.get_mut(x / factor) {
-                    *cell += 1.0;
-                }
+        let mut sums = vec![0.0; ny * nx];
+        for z in zs {
+            for y in 0..ny * factor {
+                let row = &mut sums[y / factor * nx..(y / factor + 1) * nx];
+                deficit.row(z, y, |x, missing| {
+                    if let Some(cell) = row.get_mut(x / factor) {
+                        *cell += missing;
+                    }
+                });
             }
         }
-        Self { ny, nx, counts }
+        Self { ny, nx, sums }
     }
 
     /// Up to four tiles from the corners, each with its size (y, x).
@@ -178,7 +174,7 @@ impl Cells {
             for x in starts(self.nx) {
                 let (ny, nx) = (self.ny.min(TILE), self.nx.min(TILE));
                 let rows = (y..y + ny).flat_map(|row| {
-                    self.counts[row * self.nx + x..row * self.nx + x + nx].iter().copied()
+                    self.sums[row * self.nx + x..row * self.nx + x + nx].iter().copied()
                 });
                 tiles.push(Tile { ny, nx, values: rows.map(f64::from).collect() });
             }
@@ -257,41 +253,47 @@ fn interpolate(power: &[f32], v: f64, u: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::bits::Bits;
-    use crate::segment::threshold::PoreRun;
+    use crate::filter::histogram::Solid;
+    use crate::segment::part::Part;
+    use crate::segment::threshold::{GreyLevels, PoreGrey};
+
+    const LEVELS: GreyLevels = GreyLevels {
+        solid: Solid { grey: 1000.0, sd: 10.0 },
+        seed: 900.0,
+        pore: Some(PoreGrey { core: 500.0, boundary: 750.0, dark: 900.0 }),
+    };
 
     /// Stripes `period` µm apart, turned by 67° every 30 µm.
-    fn stripes(period: f64, shape: [usize; 3], voxel_um: f64) -> Pores {
-        let mut bits = Bits::new(shape);
-        let mut runs = Vec::new();
-        for z in 0..shape[0] {
+    fn stripes(period: f64, [nz, ny, nx]: [usize; 3], voxel_um: f64) -> Vec<u16> {
+        let mut grey = Vec::new();
+        for z in 0..nz {
             let angle = (z as f64 * voxel_um / 30.0).floor() * 67f64.to_radians();
-            for y in 0..shape[1] {
-                for x in 0..shape[2] {
+            for y in 0..ny {
+                for x in 0..nx {
                     let across = (x as f64 * angle.cos() + y as f64 * angle.sin()) * voxel_um;
-                    if across.rem_euclid(period) < 0.2 * period {
-                        bits.fill(z * shape[1] + y, x, x + 1);
-                        let (z, y, start) = (z as u32, y as u32, x as u32);
-                        runs.push(PoreRun { z, y, start, end: start + 1, pore: 0 });
-                    }
+                    grey.push(if across.rem_euclid(period) < 0.2 * period { 500 } else { 1000 });
                 }
             }
         }
-        Pores { runs, count: 1, voxels: [0; 3], bits }
+        grey
     }
 
     #[test]
     fn turned_stripes_give_their_spacing() {
+        let shape = [36, 96, 96];
+        let part = Part::whole(shape);
         for (period, voxel_um) in [(70.0, 4.0), (110.0, 5.0), (150.0, 8.0)] {
-            let found = hatch_period(&stripes(period, [36, 96, 96], voxel_um), voxel_um).unwrap();
+            let grey = stripes(period, shape, voxel_um);
+            let found = hatch_period(&Deficit::new(&grey, &part, &LEVELS), voxel_um).unwrap();
             assert!((found.period_um / period - 1.0).abs() < 0.06, "{period}: {found:?}");
             assert!(found.reported, "{period}: {found:?}");
         }
     }
 
     #[test]
-    fn no_pores_no_period() {
-        let pores = Pores { runs: vec![], count: 0, voxels: [0; 3], bits: Bits::new([8, 64, 64]) };
-        assert_eq!(hatch_period(&pores, 5.0), None);
+    fn plain_metal_has_no_period() {
+        let part = Part::whole([8, 64, 64]);
+        let grey = vec![1000; 8 * 64 * 64];
+        assert_eq!(hatch_period(&Deficit::new(&grey, &part, &LEVELS), 5.0), None);
     }
 }

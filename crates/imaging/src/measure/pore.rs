@@ -208,7 +208,7 @@ fn eigen(mut m: [[f64; 3]; 3]) -> ([f64; 3], [[f64; 3]; 3]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::components::{Levels, components};
+    use crate::segment::components::components;
     use crate::segment::part::Part;
     use crate::segment::threshold::PoreRun;
 
@@ -220,8 +220,7 @@ mod tests {
                 if inside(at) { 1 } else { 9 }
             })
             .collect();
-        let found =
-            components(&grey, &Part::whole(shape), Levels { dark: 5, strict: 3, seed: 2 }).unwrap();
+        let found = components(&grey, &Part::whole(shape), 5).unwrap();
         let mut bits = Bits::new(shape);
         let mut runs = Vec::new();
         for row in 0..nz * ny {

@@ -6,6 +6,7 @@
 use crate::ImagingError;
 use crate::segment::part::Part;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A stretch of dark voxels.
 #[derive(Debug, Clone, Copy)]
@@ -14,19 +15,8 @@ pub(crate) struct Run {
     pub start: u32,
     /// One past the last x.
     pub end: u32,
-    /// Voxels that also pass the stricter threshold.
-    pub strict: u32,
-    /// Whether a voxel is dark enough to prove a pore.
-    pub seed: bool,
-}
-
-/// Grey levels a run is made with: darker than `dark`, counting those darker than `strict` and
-/// noting those darker than `seed`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Levels {
-    pub dark: u16,
-    pub strict: u16,
-    pub seed: u16,
+    /// Grey of its darkest voxel.
+    pub darkest: u16,
 }
 
 /// Runs of a volume with the component each belongs to.
@@ -41,21 +31,44 @@ pub(crate) struct Components {
     pub count: usize,
 }
 
-/// Finds runs and joins them.
-pub(crate) fn components(
+/// Finds the runs of voxels darker than `dark` and joins them.
+pub(crate) fn components(grey: &[u16], part: &Part, dark: u16) -> Result<Components, ImagingError> {
+    gather(grey, part, |_, row, span, runs| runs_of_span(row, span, dark, runs))
+}
+
+/// Within the components found, the runs of voxels darker than each component's own level, joined
+/// anew: a component may fall apart.
+pub(crate) fn refine(
     grey: &[u16],
     part: &Part,
-    levels: Levels,
+    found: &Components,
+    level: &[u16],
+) -> Result<Components, ImagingError> {
+    gather(grey, part, |row_index, row, span, runs| {
+        for i in found.rows[row_index] as usize..found.rows[row_index + 1] as usize {
+            let (run, level) = (found.runs[i], level[found.labels[i] as usize]);
+            if span.contains(&(run.start as usize)) {
+                runs_of_span(row, run.start as usize..run.end as usize, level, runs);
+            }
+        }
+    })
+}
+
+fn gather(
+    grey: &[u16],
+    part: &Part,
+    find: impl Fn(usize, &[u16], Range<usize>, &mut Vec<Run>) + Sync,
 ) -> Result<Components, ImagingError> {
     let [_, ny, nx] = part.shape();
     let slabs: Vec<(Vec<Run>, Vec<u32>)> = grey
         .par_chunks(ny * nx)
-        .map(|page| {
+        .enumerate()
+        .map(|(z, page)| {
             let (mut runs, mut lens) = (Vec::new(), Vec::with_capacity(ny));
             for (y, row) in page.chunks(nx).enumerate() {
                 let before = runs.len();
                 for span in part.spans(y) {
-                    runs_of_span(row, span.clone(), levels, &mut runs);
+                    find(z * ny + y, row, span.clone(), &mut runs);
                 }
                 lens.push((runs.len() - before) as u32);
             }
@@ -78,21 +91,20 @@ pub(crate) fn components(
     Ok(Components { runs, rows, labels, count })
 }
 
-fn runs_of_span(row: &[u16], span: std::ops::Range<usize>, levels: Levels, runs: &mut Vec<Run>) {
+fn runs_of_span(row: &[u16], span: Range<usize>, dark: u16, runs: &mut Vec<Run>) {
     let mut x = span.start;
     while x < span.end {
-        if row[x] >= levels.dark {
+        if row[x] >= dark {
             x += 1;
             continue;
         }
         let start = x;
-        let (mut strict, mut seed) = (0, false);
-        while x < span.end && row[x] < levels.dark {
-            strict += u32::from(row[x] < levels.strict);
-            seed |= row[x] < levels.seed;
+        let mut darkest = u16::MAX;
+        while x < span.end && row[x] < dark {
+            darkest = darkest.min(row[x]);
             x += 1;
         }
-        runs.push(Run { start: start as u32, end: x as u32, strict, seed });
+        runs.push(Run { start: start as u32, end: x as u32, darkest });
     }
 }
 
@@ -130,12 +142,7 @@ fn join(runs: &[Run], rows: &[u32], ny: usize) -> (Vec<u32>, usize) {
     (labels, count as usize)
 }
 
-fn join_rows(
-    runs: &[Run],
-    mut a: std::ops::Range<u32>,
-    mut b: std::ops::Range<u32>,
-    parent: &mut [u32],
-) {
+fn join_rows(runs: &[Run], mut a: Range<u32>, mut b: Range<u32>, parent: &mut [u32]) {
     while !a.is_empty() && !b.is_empty() {
         let (ra, rb) = (runs[a.start as usize], runs[b.start as usize]);
         if ra.start <= rb.end && rb.start <= ra.end {
@@ -165,8 +172,7 @@ mod tests {
 
     fn label(dark: &[bool], shape: [usize; 3]) -> Components {
         let grey: Vec<u16> = dark.iter().map(|&d| if d { 1 } else { 9 }).collect();
-        let levels = Levels { dark: 5, strict: 3, seed: 2 };
-        components(&grey, &Part::whole(shape), levels).unwrap()
+        components(&grey, &Part::whole(shape), 5).unwrap()
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! A global Otsu threshold halves the noise of a dense part and calls a third of it pore. Here a
 //! pore must be proven by a seed, a voxel darker than the solid by six times its noise; its extent
-//! is then the connected region below the middle between solid and pore core (ISO 50).
+//! is then the connected region below the middle between the solid and its own core (a local
+//! ISO 50): blur keeps small pores from reaching the grey of large ones, and a common threshold
+//! would shrink or lose them.
 
 use crate::ImagingError;
 use crate::filter::histogram::{Histogram, Solid};
 use crate::segment::bits::Bits;
-use crate::segment::components::{Components, Levels, Run, components};
+use crate::segment::components::{Components, components, refine};
 use crate::segment::part::Part;
 
 /// Noise multiples a seed must be darker than the solid. 6 leaves less than one false seed in
@@ -16,9 +18,10 @@ const SEED_SIGMAS: f64 = 6.0;
 /// Darkening below which nothing is called a pore whatever the noise, as a share of the solid
 /// grey: rings and residual trend stay below it.
 const SMALLEST_DARKENING: f64 = 0.05;
-/// Noise multiples the boundary keeps from the solid, and the looser one of the sensitivity.
-const BOUNDARY_SIGMAS: f64 = 3.0;
-const LOOSE_SIGMAS: f64 = 2.5;
+/// Nothing is part of a pore unless darker than the solid by this many times its noise and by
+/// this share of the contrast.
+const DARK_SIGMAS: f64 = 3.0;
+const DARK_SHARE: f64 = 0.15;
 /// Quantile of the seeds taken for the grey of a pore core.
 const CORE_QUANTILE: f64 = 0.03;
 /// Shift of the threshold, as a share of the contrast, for the sensitivity of porosity.
@@ -36,10 +39,12 @@ pub(crate) struct GreyLevels {
 /// Grey of the pores.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PoreGrey {
+    /// Grey of the cores of large pores.
     pub core: f64,
+    /// Boundary of a pore that reaches it.
     pub boundary: f64,
-    pub strict: f64,
-    pub loose: f64,
+    /// Brightest grey that may belong to a pore.
+    pub dark: f64,
 }
 
 impl GreyLevels {
@@ -54,10 +59,9 @@ impl GreyLevels {
         }
         let core = histogram.quantile_below(seed, CORE_QUANTILE);
         let contrast = solid.grey - core;
-        let boundary = (solid.grey - contrast / 2.0).min(solid.grey - BOUNDARY_SIGMAS * solid.sd);
-        let strict = boundary - SENSITIVITY * contrast;
-        let loose = (boundary + SENSITIVITY * contrast).min(solid.grey - LOOSE_SIGMAS * solid.sd);
-        Self { solid, seed, pore: Some(PoreGrey { core, boundary, strict, loose }) }
+        let dark = solid.grey - (DARK_SIGMAS * solid.sd).max(DARK_SHARE * contrast);
+        let boundary = (solid.grey - contrast / 2.0).min(dark);
+        Self { solid, seed, pore: Some(PoreGrey { core, boundary, dark }) }
     }
 }
 
@@ -93,54 +97,71 @@ pub(crate) fn find_pores(
     let shape = part.shape();
     let mut pores = Pores { runs: vec![], count: 0, voxels: [0; 3], bits: Bits::new(shape) };
     let Some(pore) = levels.pore else { return Ok(pores) };
-    let at = |level: f64| level.clamp(0.0, 65535.0).round() as u16;
-    let cut = Levels { dark: at(pore.loose), strict: at(pore.boundary), seed: at(levels.seed) };
-    let loose = components(grey, part, cut)?;
-    pores.voxels[2] = accepted(&loose, min_voxels, |run| u64::from(run.end - run.start)).2;
-    drop(loose);
-    let cut = Levels { dark: at(pore.boundary), strict: at(pore.strict), seed: at(levels.seed) };
-    let found = components(grey, part, cut)?;
-    let (numbers, count, voxels) =
-        accepted(&found, min_voxels, |run| u64::from(run.end - run.start));
-    pores.count = count;
-    pores.voxels[1] = voxels;
-    for row in 0..found.rows.len() - 1 {
-        for i in found.rows[row] as usize..found.rows[row + 1] as usize {
-            let (run, Some(number)) = (found.runs[i], numbers[found.labels[i] as usize]) else {
-                continue;
-            };
-            pores.voxels[0] += u64::from(run.strict);
-            pores.bits.fill(row, run.start as usize, run.end as usize);
-            pores.runs.push(PoreRun {
-                z: (row / shape[1]) as u32,
-                y: (row % shape[1]) as u32,
-                start: run.start,
-                end: run.end,
-                pore: number,
-            });
+    let dark = components(grey, part, at(pore.dark))?;
+    let cores = darkest(&dark);
+    for (k, shift) in [-SENSITIVITY, 0.0, SENSITIVITY].into_iter().enumerate() {
+        let boundaries: Vec<u16> = cores
+            .iter()
+            .map(|&core| {
+                let own = f64::from(core).max(pore.core);
+                let contrast = levels.solid.grey - own;
+                let middle = levels.solid.grey - contrast / 2.0 + shift * contrast;
+                if f64::from(core) < levels.seed { at(middle.min(pore.dark)) } else { 0 }
+            })
+            .collect();
+        let found = refine(grey, part, &dark, &boundaries)?;
+        let (numbers, count, voxels) = accepted(&found, min_voxels, at(levels.seed));
+        pores.voxels[k] = voxels;
+        if shift == 0.0 {
+            pores.count = count;
+            pores.keep(&found, &numbers);
         }
     }
     Ok(pores)
 }
 
-/// Number of each component among the accepted, how many there are, and their total size.
-fn accepted(
-    found: &Components,
-    min_voxels: u64,
-    size: impl Fn(&Run) -> u64,
-) -> (Vec<Option<u32>>, usize, u64) {
-    let mut sizes = vec![0u64; found.count];
-    let mut seeded = vec![false; found.count];
+fn at(level: f64) -> u16 {
+    level.clamp(0.0, 65535.0).round() as u16
+}
+
+impl Pores {
+    fn keep(&mut self, found: &Components, numbers: &[Option<u32>]) {
+        let ny = self.bits.shape()[1];
+        for row in 0..found.rows.len() - 1 {
+            for i in found.rows[row] as usize..found.rows[row + 1] as usize {
+                let (run, Some(pore)) = (found.runs[i], numbers[found.labels[i] as usize]) else {
+                    continue;
+                };
+                self.bits.fill(row, run.start as usize, run.end as usize);
+                let (z, y) = ((row / ny) as u32, (row % ny) as u32);
+                self.runs.push(PoreRun { z, y, start: run.start, end: run.end, pore });
+            }
+        }
+    }
+}
+
+/// Grey of the darkest voxel of each component.
+fn darkest(found: &Components) -> Vec<u16> {
+    let mut cores = vec![u16::MAX; found.count];
     for (run, &label) in found.runs.iter().zip(&found.labels) {
-        sizes[label as usize] += size(run);
-        seeded[label as usize] |= run.seed;
+        let core = &mut cores[label as usize];
+        *core = run.darkest.min(*core);
+    }
+    cores
+}
+
+/// Number of each component among the accepted, how many there are, and their total size.
+fn accepted(found: &Components, min_voxels: u64, seed: u16) -> (Vec<Option<u32>>, usize, u64) {
+    let mut sizes = vec![0u64; found.count];
+    for (run, &label) in found.runs.iter().zip(&found.labels) {
+        sizes[label as usize] += u64::from(run.end - run.start);
     }
     let (mut count, mut total) = (0u32, 0);
     let numbers = sizes
         .iter()
-        .zip(&seeded)
-        .map(|(&size, &seeded)| {
-            (seeded && size >= min_voxels).then(|| {
+        .zip(darkest(found))
+        .map(|(&size, core)| {
+            (core < seed && size >= min_voxels).then(|| {
                 total += size;
                 count += 1;
                 count - 1

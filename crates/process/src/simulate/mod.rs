@@ -88,6 +88,14 @@ pub struct Simulation {
     pub truth: GroundTruth,
 }
 
+impl Simulation {
+    /// The scan in 8 bit; what was quantised to more is held at 255.
+    pub fn scan_u8(&self) -> Result<Volume<u8>, ProcessError> {
+        let grey = self.scan.data().iter().map(|&grey| grey.min(255) as u8).collect();
+        Ok(Volume::new(self.scan.shape(), grey)?)
+    }
+}
+
 /// Builds and scans a part.
 ///
 /// # Errors

@@ -228,15 +228,21 @@ impl Build {
                     continue;
                 }
                 let along = along - 0.5 * length;
-                pores.push(Pore {
-                    x: (along * cos - across * sin) as f32,
-                    y: (along * sin + across * cos) as f32,
-                    z: (surface - below) as f32,
-                    ..pore
-                });
+                let (x, y) = (along * cos - across * sin, along * sin + across * cos);
+                if self.near_volume(x, y, surface - below) {
+                    let [x, y, z] = [x, y, surface - below].map(|v| v as f32);
+                    pores.push(Pore { x, y, z, ..pore });
+                }
             }
         }
         pores
+    }
+
+    /// Whether a pore here could reach into the volume.
+    fn near_volume(&self, x: f64, y: f64, z: f64) -> bool {
+        let [nz, ny, nx] = self.shape.map(|n| n as f64 * self.voxel);
+        let near = |offset: f64, extent: f64| offset.abs() < 0.5 * extent + MARGIN_UM;
+        near(x, nx) && near(y, ny) && near(z - 0.5 * nz, nz)
     }
 
     fn keyhole_pore(&self, keyhole: &KeyholePores, rng: &mut impl Rng) -> Pore {

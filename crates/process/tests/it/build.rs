@@ -226,6 +226,30 @@ fn impossible_requests_are_refused_in_one_line() {
 }
 
 #[test]
+fn settings_no_machine_is_run_at_are_still_built() {
+    for theta in [[2000.0, 10.0, 5.0, 10.0, 1100.0], [10.0, 10000.0, 500.0, 1000.0, 0.0]] {
+        for alloy in microdiff_domain::Alloy::ALL {
+            let mut request = titanium(theta, 10.0, [8; 3]);
+            request.alloy = alloy;
+            assert!(simulate(&request).unwrap().truth.void_fraction.is_finite());
+        }
+    }
+}
+
+/// What version lpbf-1 makes of one request. When this changes, so must `SIMULATOR_VERSION`: a
+/// model names the version it was trained on. The tolerance covers other mathematics libraries.
+#[test]
+fn the_version_stands_for_these_numbers() {
+    let truth =
+        simulate(&titanium([180.0, 1800.0, 60.0, 140.0, 80.0], 5.0, [64; 3])).unwrap().truth;
+    assert_eq!(truth.simulator, "lpbf-1");
+    assert!((truth.void_fraction - GOLDEN[0]).abs() < 1e-4, "{}", truth.void_fraction);
+    assert!((truth.porosity - GOLDEN[1]).abs() < 1e-4, "{}", truth.porosity);
+}
+
+const GOLDEN: [f64; 2] = [0.230362, 0.224964];
+
+#[test]
 fn the_truth_survives_json() {
     let truth = simulate(&titanium(UNFUSED, 10.0, [8; 3])).unwrap().truth;
     let json = serde_json::to_value(&truth).unwrap();

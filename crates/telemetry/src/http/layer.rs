@@ -30,7 +30,7 @@ const UNMATCHED: &str = "_unmatched";
 /// How requests are recorded.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// Routes whose good requests write no access line.
+    /// Routes that write no access line unless their handler breaks (500).
     pub quiet_paths: Vec<String>,
     /// Whether a caller's `x-request-id` is taken over (if it is sane).
     pub accept_request_id: bool,

@@ -114,7 +114,11 @@ impl Recorder {
             self.shared.count_error(error_type);
         }
         self.finish_span(status, failed, error_type);
-        if failed || !self.route.quiet {
+        // A probe that says no, or a scraper that hangs up, is their way to work; a probe that
+        // breaks is not.
+        if !self.route.quiet
+            || matches!(error_type, Some("panic" | "internal" | "service")) && status == 500
+        {
             self.write_line(status, failed, error_type, took.as_secs_f64() * 1e3);
         }
     }

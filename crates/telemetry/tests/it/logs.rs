@@ -1,5 +1,7 @@
 //! Lines as they arrive in the file.
 
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use microdiff_telemetry::Telemetry;
@@ -115,4 +117,37 @@ fn a_closed_log_takes_no_more_and_says_how_many_it_refused() {
     with_default(&dispatch, || tracing::error!("too late"));
     let series = "bakery_telemetry_log_lines_dropped_total{level=\"ERROR\"}";
     assert_eq!(sample(&telemetry, series), Some(1.0));
+}
+
+/// Names the log file to the process that is to panic.
+const PANIC_INTO: &str = "TELEMETRY_TEST_PANIC_INTO";
+
+#[test]
+fn a_panic_is_one_error_line_flushed_before_the_end() {
+    if let Some(file) = std::env::var_os(PANIC_INTO) {
+        let (_telemetry, guard) = Telemetry::start(options(&PathBuf::from(file))).unwrap();
+        let died = std::thread::Builder::new()
+            .name("baker".to_owned())
+            .spawn(|| panic!("burnt by ada@example.org\nbadly"))
+            .unwrap()
+            .join();
+        assert!(died.is_err());
+        // No flush on the way out: the line is there already.
+        std::mem::forget(guard);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bakery.log");
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "logs::a_panic_is_one_error_line_flushed_before_the_end"])
+        .env(PANIC_INTO, &file)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let text = std::fs::read_to_string(&file).unwrap();
+    let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+    assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"panic".into()));
+    assert_eq!((&line["thread"], &line["error.type"]), (&"baker".into(), &"panic".into()));
+    assert_eq!(line["error.message"], "burnt by [email]\nbadly");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("burnt"));
 }

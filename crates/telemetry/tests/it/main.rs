@@ -1,4 +1,5 @@
 //! The crate as a service meets it.
+#![cfg(test)]
 
 mod health;
 mod http;
@@ -14,22 +15,22 @@ use microdiff_telemetry::metrics::{LabelSpec, MetricSpec, Unit};
 use microdiff_telemetry::{Guard, Telemetry, TelemetryOptions};
 use serde_json::Value;
 
-pub const CAKES: MetricSpec = MetricSpec::counter("bakery_cakes_total", "Cakes \"baked\".")
+pub(crate) const CAKES: MetricSpec = MetricSpec::counter("bakery_cakes_total", "Cakes \"baked\".")
     .labels(&[LabelSpec::closed("size", &["small", "large", "other"])]);
-pub const HEAT: MetricSpec = MetricSpec::gauge("bakery_heat_celsius", "Heat of an oven.")
+pub(crate) const HEAT: MetricSpec = MetricSpec::gauge("bakery_heat_celsius", "Heat of an oven.")
     .unit(Unit::Celsius)
     .labels(&[LabelSpec::open("oven")])
     .max_series(2);
-pub const BAKING: MetricSpec =
+pub(crate) const BAKING: MetricSpec =
     MetricSpec::histogram("bakery_baking_seconds", "Time in the oven.", &[0.5, 1.0, 10.0])
         .unit(Unit::Seconds);
-pub static METRICS: &[MetricSpec] = &[CAKES, HEAT, BAKING];
+pub(crate) static METRICS: &[MetricSpec] = &[CAKES, HEAT, BAKING];
 
 /// Enough for a loaded machine; reached only when something is wrong.
-pub const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// Telemetry that logs into `file` alone.
-pub fn options(file: &Path) -> TelemetryOptions {
+pub(crate) fn options(file: &Path) -> TelemetryOptions {
     let mut options = TelemetryOptions::new("bakery", "1.2.3", "bakery", METRICS);
     options.logs.stdout = false;
     options.logs.file = Some(LogFile::new(file));
@@ -37,14 +38,14 @@ pub fn options(file: &Path) -> TelemetryOptions {
 }
 
 /// Ends telemetry and returns its log lines.
-pub fn lines(guard: Guard, file: &Path) -> Vec<Value> {
+pub(crate) fn lines(guard: Guard, file: &Path) -> Vec<Value> {
     assert!(guard.shutdown(LONG));
     let text = std::fs::read_to_string(file).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The value of the sample whose name and labels are exactly `series`.
-pub fn sample(telemetry: &Telemetry, series: &str) -> Option<f64> {
+pub(crate) fn sample(telemetry: &Telemetry, series: &str) -> Option<f64> {
     let page = telemetry.registry().encode(microdiff_telemetry::metrics::Format::Text);
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     line.parse().ok()

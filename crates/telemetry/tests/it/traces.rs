@@ -8,16 +8,70 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::routing::post;
-use microdiff_telemetry::traces::{SpanKind, TraceContext};
+use microdiff_telemetry::traces::{Protocol, SpanKind, TraceContext};
 use microdiff_telemetry::{Guard, Telemetry};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{Span, span, status};
 use prost::Message as _;
+use tonic::transport::server::TcpIncoming;
 
 use crate::{LONG, options, sample};
 
 type Received = Arc<Mutex<Vec<ExportTraceServiceRequest>>>;
+
+#[tonic::async_trait]
+impl TraceService for GrpcStore {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        self.0.lock().unwrap().push(request.into_inner());
+        Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+struct GrpcStore(Received);
+
+/// The same over gRPC.
+fn grpc_collector() -> Collector {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let received = Received::default();
+    let service = TraceServiceServer::new(GrpcStore(Arc::clone(&received)));
+    let listener = {
+        let _inside = runtime.enter();
+        TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap()
+    };
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(listener),
+    );
+    Collector { address, received, _runtime: runtime }
+}
+
+#[test]
+fn grpc_collectors_receive_batch_after_batch() {
+    let collector = grpc_collector();
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(&folder.path().join("log"));
+    options.traces.endpoint = Some(format!("http://{}", collector.address));
+    options.traces.protocol = Protocol::Grpc;
+    let (telemetry, guard, _) = Telemetry::start_local(options).unwrap();
+    for name in ["first", "second"] {
+        drop(telemetry.tracer().start(name, SpanKind::Server, None));
+        assert!(telemetry.tracer().flush(LONG));
+    }
+    assert!(guard.shutdown(LONG));
+    let names: Vec<_> = spans(&collector).into_iter().map(|span| span.name).collect();
+    assert_eq!(names, ["first", "second"]);
+    assert_eq!(sample(&telemetry, "bakery_telemetry_span_exports_total{result=\"ok\"}"), Some(2.0));
+}
 
 /// A collector on a runtime of its own that decodes what it is sent.
 struct Collector {

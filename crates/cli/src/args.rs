@@ -1,0 +1,231 @@
+//! The command line. Raw text becomes bounded values here, so a command starts from valid input.
+
+use clap::{Args, Parser, Subcommand};
+use microdiff_domain::{
+    Alloy, BedTemperature, DomainError, HatchSpacing, LaserPower, LayerThickness, Process,
+    ScanSpeed, SpotDiameter, VoxelSize,
+};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// From a micro-CT scan of a 3D-printed metal part to the process parameters that made it, with
+/// their uncertainty. Trained and calibrated on a simulator.
+#[derive(Debug, Parser)]
+#[command(name = "microdiff", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Infer the process parameters behind a scan
+    Design(DesignArgs),
+    /// Measure porosity and pores of a scan
+    Analyze(AnalyzeArgs),
+    /// Print a part virtually and scan it virtually, with ground truth
+    Simulate(SimulateArgs),
+    /// Score a model on simulations it has not seen
+    Evaluate(EvaluateArgs),
+    /// Make a model from simulations
+    #[cfg(feature = "train")]
+    Train(TrainArgs),
+    /// Answer over HTTP, with health, metrics, logs and traces
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ScanArgs {
+    /// Multi-page TIFF, or a directory of TIFF slices; pages go up along the build direction
+    pub scan: PathBuf,
+    /// Edge of a voxel in um; needed when the file does not say
+    #[arg(long, value_name = "UM", value_parser = voxel_size)]
+    pub voxel_size: Option<VoxelSize>,
+}
+
+#[derive(Debug, Args)]
+pub struct DesignArgs {
+    #[command(flatten)]
+    pub scan: ScanArgs,
+    /// Alloy: Ti-6Al-4V, 316L, IN718 or AlSi10Mg
+    #[arg(long, value_name = "NAME")]
+    pub alloy: Alloy,
+    /// Process: lpbf
+    #[arg(long, value_name = "NAME", default_value = "lpbf")]
+    pub process: Process,
+    /// Parameters you know, as in layer_thickness=30,hatch_spacing=140
+    #[arg(long, value_name = "NAME=VALUE,…", default_value = "")]
+    pub known: String,
+    /// Laser spot diameter (1/e2) in um, if you know it
+    #[arg(long, value_name = "UM", value_parser = spot)]
+    pub spot: Option<SpotDiameter>,
+    /// Number of posterior draws
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(16..=100_000))]
+    pub samples: u32,
+    /// Number of sampler steps
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(8..=512))]
+    pub steps: u32,
+    /// Seed of the draws; the same seed gives the same draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Write the draws to this CSV file
+    #[arg(long, value_name = "FILE")]
+    pub draws: Option<PathBuf>,
+    /// Model bundle to use instead of the built-in one
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Print the document microdiff.design/1 instead of a report
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AnalyzeArgs {
+    #[command(flatten)]
+    pub scan: ScanArgs,
+    /// Print the document microdiff.analysis/1, with every pore, instead of a report
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Alloy: Ti-6Al-4V, 316L, IN718 or AlSi10Mg
+    #[arg(long, value_name = "NAME")]
+    pub alloy: Alloy,
+    /// Laser power in W
+    #[arg(long, value_name = "W", value_parser = |text: &str| number(text, LaserPower::watts))]
+    pub power: LaserPower,
+    /// Scan speed in mm/s
+    #[arg(long, value_name = "MM_S", value_parser = |text: &str| number(text, ScanSpeed::mm_per_s))]
+    pub speed: ScanSpeed,
+    /// Hatch spacing in um
+    #[arg(long, value_name = "UM", value_parser = |text: &str| number(text, HatchSpacing::micrometres))]
+    pub hatch: HatchSpacing,
+    /// Layer thickness in um
+    #[arg(long, value_name = "UM", value_parser = |text: &str| number(text, LayerThickness::micrometres))]
+    pub layer: LayerThickness,
+    /// Bed temperature in C
+    #[arg(long, value_name = "C", default_value = "80", value_parser = |text: &str| number(text, BedTemperature::celsius))]
+    pub bed_temperature: BedTemperature,
+    /// Laser spot diameter (1/e2) in um
+    #[arg(long, value_name = "UM", default_value = "90", value_parser = spot)]
+    pub spot: SpotDiameter,
+    /// Edge of a voxel in um
+    #[arg(long, value_name = "UM", value_parser = voxel_size)]
+    pub voxel_size: VoxelSize,
+    /// Number of voxels along z,y,x; z is the build direction
+    #[arg(long, value_name = "Z,Y,X", default_value = "128,128,128", value_parser = shape)]
+    pub shape: [usize; 3],
+    /// Seed of machine, tracks, pores and scanner; the same seed gives the same bytes
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Grey values of 8 or 16 bit
+    #[arg(long, default_value = "16", value_parser = ["8", "16"])]
+    pub depth: String,
+    /// Use the nominal machine and scanner instead of drawing their imperfections from the seed
+    #[arg(long)]
+    pub nominal: bool,
+    /// TIFF to write; ground truth goes beside it as .truth.json and .labels.tif
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct SimulationSetArgs {
+    /// Number of simulated scans
+    #[arg(long, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    pub simulations: u32,
+    /// Seed of the simulations
+    #[arg(long)]
+    pub simulation_seed: u64,
+    /// File that keeps the simulated descriptors, to be read instead when it is there
+    #[arg(long, value_name = "FILE")]
+    pub rows: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    pub simulated: SimulationSetArgs,
+    /// Model bundle to score instead of the built-in one
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Posterior draws per scan
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(64..=100_000))]
+    pub samples: u32,
+    /// Print the evaluation as JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(feature = "train")]
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub simulated: SimulationSetArgs,
+    /// Simulated scans, of a seed of their own, kept for the evaluation in the bundle
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    pub held_out: u32,
+    /// Optimiser steps
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub steps: u32,
+    /// Seed of weights, batches and noise
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Name of the bundle
+    #[arg(long, default_value = "lpbf-descriptors")]
+    pub name: String,
+    /// Directory to write the bundle to
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Address of the API and the health endpoints
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Address of /metrics
+    #[arg(long, value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Address of /gpu-metrics
+    #[arg(long, value_name = "ADDR")]
+    pub gpu_listen: Option<SocketAddr>,
+    /// Address of the admin endpoints
+    #[arg(long, value_name = "ADDR")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Directory for the job database and uploaded scans
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Configuration file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Check the configuration and exit
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+fn number<T>(text: &str, bound: impl Fn(f64) -> Result<T, DomainError>) -> Result<T, String> {
+    let value = text.parse::<f64>().map_err(|_| "not a number".to_owned())?;
+    bound(value).map_err(|error| error.to_string())
+}
+
+fn voxel_size(text: &str) -> Result<VoxelSize, String> {
+    number(text, VoxelSize::micrometres)
+}
+
+fn spot(text: &str) -> Result<SpotDiameter, String> {
+    number(text, SpotDiameter::micrometres)
+}
+
+fn shape(text: &str) -> Result<[usize; 3], String> {
+    let axes: Result<Vec<usize>, _> = text.split(',').map(|axis| axis.trim().parse()).collect();
+    let axes = axes.map_err(|_| "expected three whole numbers, as in 128,128,128".to_owned())?;
+    let shape: [usize; 3] =
+        axes.try_into().map_err(|_| "expected three axes, as in 128,128,128".to_owned())?;
+    if shape.iter().any(|&n| !(8..=4096).contains(&n)) {
+        return Err("each axis must have 8 to 4096 voxels".to_owned());
+    }
+    Ok(shape)
+}

@@ -1,0 +1,33 @@
+//! One module per command; each turns arguments into an outcome.
+
+pub mod analyze;
+pub mod design;
+pub mod evaluate;
+pub mod serve;
+pub mod simulate;
+#[cfg(feature = "train")]
+pub mod train;
+
+use crate::failure::Failure;
+use microdiff_design::{DesignError, Designer, ErrorKind};
+use std::path::Path;
+
+impl From<DesignError> for Failure {
+    fn from(error: DesignError) -> Self {
+        match error.kind() {
+            ErrorKind::Usage => Failure::usage(error),
+            ErrorKind::Data => Failure::data(error),
+            ErrorKind::Internal => Failure::internal(error),
+        }
+    }
+}
+
+/// The model in a directory, or the built-in one.
+fn designer(bundle: Option<&Path>) -> Result<Designer, Failure> {
+    match bundle {
+        Some(directory) => Designer::open(directory).map_err(|error| {
+            Failure::data(format!("cannot use the model in {}: {error}", directory.display()))
+        }),
+        None => Ok(Designer::bundled()?),
+    }
+}

@@ -1,0 +1,70 @@
+//! `microdiff simulate`: a virtual part under a virtual scanner, with its ground truth beside it.
+
+use crate::args::SimulateArgs;
+use crate::failure::Failure;
+use crate::output;
+use microdiff_domain::ProcessParameters;
+use microdiff_imaging::io;
+use microdiff_process::{BitDepth, Nuisance, Simulation, SimulationRequest, simulate};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use std::path::Path;
+
+pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
+    let nuisance = if args.nominal {
+        Nuisance::nominal()
+    } else {
+        Nuisance::draw(args.alloy, &mut ChaCha8Rng::seed_from_u64(args.seed))
+    };
+    let request = SimulationRequest {
+        alloy: args.alloy,
+        parameters: ProcessParameters {
+            laser_power: args.power,
+            scan_speed: args.speed,
+            layer_thickness: args.layer,
+            hatch_spacing: args.hatch,
+            bed_temperature: args.bed_temperature,
+        },
+        spot: args.spot,
+        voxel_size: args.voxel_size,
+        shape: args.shape,
+        seed: args.seed,
+        depth: if args.depth == "8" { BitDepth::U8 } else { BitDepth::U16 },
+        nuisance,
+    };
+    let simulation = simulate(&request).map_err(Failure::usage)?;
+    write(&args.output, &request, &simulation)?;
+    let truth = &simulation.truth;
+    output::print(&format!(
+        "{}: {} porosity {:.3} % ({} with seed {})\n",
+        args.output.display(),
+        truth.defect_class.name().replace('_', " "),
+        100.0 * truth.porosity,
+        truth.simulator,
+        truth.seed
+    ))
+}
+
+/// The scan comes last: whoever finds it finds its truth too.
+fn write(
+    output: &Path,
+    request: &SimulationRequest,
+    simulation: &Simulation,
+) -> Result<(), Failure> {
+    let refuse = |path: &Path| {
+        let path = path.display().to_string();
+        move |error| Failure::internal(format!("cannot write {path}: {error}"))
+    };
+    let labels = output.with_extension("labels.tif");
+    io::write_tiff_u8(&labels, &simulation.labels, request.voxel_size).map_err(refuse(&labels))?;
+    let truth = output.with_extension("truth.json");
+    output::write_file(&truth, (output::json(&simulation.truth)? + "\n").as_bytes())?;
+    match request.depth {
+        BitDepth::U16 => io::write_tiff_u16(output, &simulation.scan, request.voxel_size),
+        BitDepth::U8 => {
+            let narrow = simulation.scan_u8().map_err(Failure::internal)?;
+            io::write_tiff_u8(output, &narrow, request.voxel_size)
+        }
+    }
+    .map_err(refuse(output))
+}

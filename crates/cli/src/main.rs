@@ -1,0 +1,27 @@
+//! The `microdiff` binary. Boot story: read the arguments, run one command, tell the outcome by
+//! exit code: 0 done, 1 internal failure, 2 wrong usage, 3 unusable data.
+
+mod args;
+mod commands;
+mod failure;
+mod output;
+mod report;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let outcome = match args::Arguments::parse().command {
+        args::Command::Design(args) => commands::design::run(&args),
+        args::Command::Analyze(args) => commands::analyze::run(&args),
+        args::Command::Simulate(args) => commands::simulate::run(&args),
+        args::Command::Evaluate(args) => commands::evaluate::run(&args),
+        #[cfg(feature = "train")]
+        args::Command::Train(args) => commands::train::run(&args),
+        args::Command::Serve(args) => commands::serve::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

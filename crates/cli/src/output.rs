@@ -1,0 +1,43 @@
+//! Printing and writing: a closed pipe is an end, not a crash; a file appears whole or not at all.
+
+use crate::failure::Failure;
+use serde::Serialize;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+/// Prints text on stdout. A reader that went away (`| head`) is not an error.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::internal(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a value as indented JSON on stdout.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&(json(value)? + "\n"))
+}
+
+/// A value as indented JSON.
+pub fn json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(Failure::internal)
+}
+
+/// Writes a file beside its final place and renames it there, so that no reader sees half of it.
+pub fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    let refuse = |error: std::io::Error| {
+        Failure::internal(format!("cannot write {}: {error}", path.display()))
+    };
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(refuse)?;
+    file.write_all(content).map_err(refuse)?;
+    file.as_file().sync_all().map_err(refuse)?;
+    file.persist(path).map_err(|error| refuse(error.error))?;
+    Ok(())
+}

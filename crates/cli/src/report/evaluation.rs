@@ -1,0 +1,62 @@
+//! The readable outcome of `microdiff evaluate`.
+
+use microdiff_design::{BASIS, ModelSummary};
+use microdiff_diffusion::evaluate::Evaluation;
+use std::fmt::Write;
+
+/// Renders one table for each set of given parameters, as Markdown.
+pub fn render(evaluation: &Evaluation, model: &ModelSummary) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_tables(&mut text, evaluation, model);
+    text
+}
+
+fn write_tables(
+    text: &mut String,
+    evaluation: &Evaluation,
+    model: &ModelSummary,
+) -> std::fmt::Result {
+    writeln!(
+        text,
+        "Model {} ({}), {} held-out simulations of simulator {}, {} draws each.\n{BASIS}",
+        model.name, model.digest, evaluation.rows, model.simulator_version, evaluation.samples
+    )?;
+    let mut given: Option<&[String]> = None;
+    for marginal in &evaluation.marginals {
+        if given != Some(&marginal.given) {
+            given = Some(&marginal.given);
+            let names = marginal.given.join(", ").replace('_', " ");
+            let names = if names.is_empty() { "nothing".to_owned() } else { names };
+            writeln!(text, "\nGiven {names}:\n")?;
+            writeln!(
+                text,
+                "| regime | parameter | scans | skill | error | 50 % covers | 90 % covers | width |"
+            )?;
+            writeln!(text, "|---|---|---:|---:|---:|---:|---:|---:|")?;
+        }
+        writeln!(
+            text,
+            "| {} | {} | {} | {:.3} | {:.3} | {:.1} % | {:.1} % | {:.2} |",
+            marginal.regime.replace('_', " "),
+            marginal.parameter.replace('_', " "),
+            marginal.rows,
+            marginal.skill,
+            marginal.mean_absolute_error,
+            100.0 * marginal.coverage_50,
+            100.0 * marginal.coverage_90,
+            marginal.relative_width
+        )?;
+    }
+    writeln!(
+        text,
+        "\nSkill: 1 - CRPS over the prior's CRPS; 0 is no better than the prior. Error: mean\n\
+         distance of the median from the truth over the prior's range. Width: of the 90 %\n\
+         interval over the prior's.\n\n\
+         Defect class: accuracy {:.1} %, log loss {:.3}. Flagged as out of distribution: {:.1} %\n\
+         of these ordinary scans.",
+        100.0 * evaluation.classifier.accuracy,
+        evaluation.classifier.log_loss,
+        100.0 * evaluation.false_alarm_rate
+    )
+}

@@ -1,0 +1,157 @@
+use crate::binary::{fixture, microdiff, simulate, succeed, succeed_json, text};
+use serde_json::Value;
+
+const PARAMETERS: [&str; 5] = [
+    "laser_power_w",
+    "scan_speed_mm_s",
+    "layer_thickness_um",
+    "hatch_spacing_um",
+    "bed_temperature_c",
+];
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("not a number: {value}"))
+}
+
+/// The document without what differs between two runs of the same question.
+fn without_timings(mut document: Value) -> Value {
+    document["timings_ms"] = Value::Null;
+    document
+}
+
+#[test]
+fn the_document_is_complete_and_ordered() {
+    let scan = fixture();
+    let document = succeed_json(&[
+        "design",
+        text(&scan),
+        "--alloy",
+        "Ti-6Al-4V",
+        "--samples",
+        "512",
+        "--json",
+    ]);
+    assert_eq!(document["schema"], "microdiff.design/1");
+    assert_eq!(document["scan"]["sha256"].as_str().expect("text").len(), 64);
+    assert_eq!(document["scan"]["shape"].as_array().expect("a list").len(), 3);
+    assert!(number(&document["scan"]["voxel_size_um"]) > 0.0);
+    assert!(number(&document["analysis"]["porosity"]) > 0.0);
+    for parameter in PARAMETERS {
+        let marginal = &document["posterior"][parameter];
+        let levels = ["p05", "p25", "median", "p75", "p95"].map(|level| number(&marginal[level]));
+        assert!(levels.windows(2).all(|pair| pair[0] <= pair[1]), "{parameter}: {levels:?}");
+    }
+    let defects = ["dense", "lack_of_fusion", "keyhole", "balling"]
+        .map(|class| number(&document["defects"][class]));
+    assert!((defects.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{defects:?}");
+    assert!(defects[1] > 0.5, "the bundled scan lacks fusion: {defects:?}");
+    assert!(document["out_of_distribution"]["flagged"].is_boolean());
+    assert_eq!(document["model"]["digest"].as_str().expect("text").len(), 64);
+    assert!(number(&document["timings_ms"]["sample"]) > 0.0);
+    assert_eq!(document["seed"], 0);
+    assert!(document["basis"].as_str().expect("text").contains("simulator"));
+}
+
+#[test]
+fn the_same_question_gives_the_same_answer_on_any_number_of_threads() {
+    let scan = fixture();
+    let ask = |threads: &str, seed: &str| {
+        let output = microdiff()
+            .env("RAYON_NUM_THREADS", threads)
+            .args(["design", text(&scan), "--alloy", "Ti-6Al-4V", "--samples", "300"])
+            .args(["--seed", seed, "--json"])
+            .output()
+            .expect("it starts");
+        without_timings(serde_json::from_slice(&output.stdout).expect("JSON"))
+    };
+    let answer = ask("1", "5");
+    assert_eq!(answer, ask("2", "5"));
+    assert_ne!(answer["posterior"], ask("2", "6")["posterior"]);
+}
+
+#[test]
+fn known_parameters_are_returned_as_given() {
+    let scan = fixture();
+    let document = succeed_json(&[
+        "design",
+        text(&scan),
+        "--alloy",
+        "Ti-6Al-4V",
+        "--known",
+        "layer_thickness=60,hatch_spacing=150",
+        "--samples",
+        "256",
+        "--json",
+    ]);
+    for (parameter, value) in [("layer_thickness_um", 60.0), ("hatch_spacing_um", 150.0)] {
+        let marginal = &document["posterior"][parameter];
+        assert_eq!((number(&marginal["p05"]), number(&marginal["p95"])), (value, value));
+        assert_eq!(number(&document["request"]["known"][parameter]), value);
+    }
+}
+
+#[test]
+fn draws_are_written_with_their_units_and_inside_the_prior() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let draws = directory.path().join("draws.csv");
+    let scan = fixture();
+    succeed(&[
+        "design",
+        text(&scan),
+        "--alloy",
+        "Ti-6Al-4V",
+        "--samples",
+        "200",
+        "--draws",
+        text(&draws),
+    ]);
+    let csv = std::fs::read_to_string(&draws).expect("the draws are there");
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some(PARAMETERS.join(",").as_str()));
+    let power: Vec<f64> =
+        lines.map(|line| line.split(',').next().expect("a field").parse().expect("W")).collect();
+    assert_eq!(power.len(), 200);
+    assert!(power.iter().all(|power| (60.0..=400.0).contains(power)));
+}
+
+#[test]
+fn a_dense_scan_returns_the_prior_and_says_so() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("dense.tif");
+    simulate(
+        &path,
+        &[
+            "--power", "280", "--speed", "1200", "--hatch", "80", "--layer", "30", "--shape",
+            "80,80,80", "--seed", "11",
+        ],
+    );
+    let document = succeed_json(&[
+        "design",
+        text(&path),
+        "--alloy",
+        "Ti-6Al-4V",
+        "--samples",
+        "1024",
+        "--json",
+    ]);
+    assert!(number(&document["defects"]["dense"]) > 0.5, "{}", document["defects"]);
+    for parameter in ["laser_power_w", "scan_speed_mm_s", "bed_temperature_c"] {
+        let width = |of: &str| {
+            number(&document[of][parameter]["p95"]) - number(&document[of][parameter]["p05"])
+        };
+        let share = width("posterior") / width("prior");
+        assert!(share > 0.6, "{parameter} is narrower than the prior: {share}");
+    }
+    let notes = document["notes"].to_string();
+    assert!(notes.contains("prior"), "{notes}");
+}
+
+#[test]
+fn the_report_shows_each_marginal_against_its_prior() {
+    let scan = fixture();
+    let report = succeed(&["design", text(&scan), "--alloy", "Ti-6Al-4V", "--samples", "256"]);
+    assert_eq!(report.matches("  scan  |").count(), 5, "{report}");
+    assert_eq!(report.matches("  prior |").count(), 5, "{report}");
+    assert!(report.contains("Out of distribution"), "{report}");
+    assert!(report.contains("simulator"), "{report}");
+}

@@ -1,0 +1,26 @@
+use crate::binary::succeed;
+use std::path::Path;
+
+/// `--help` of every command is a promise to scripts and readers: it changes only on purpose.
+/// `UPDATE_GOLDEN=1` rewrites the goldens.
+#[test]
+fn help_matches_its_golden() {
+    for command in ["", "design", "analyze", "simulate", "evaluate", "serve"] {
+        let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+        let help = succeed(&args);
+        let name = if command.is_empty() { "microdiff" } else { command };
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(format!("help-{name}.txt"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&golden, &help).expect("the golden is written");
+        }
+        let expected = std::fs::read_to_string(&golden).expect("the golden is there");
+        assert_eq!(help, expected, "help of {name} changed; UPDATE_GOLDEN=1 if on purpose");
+    }
+}
+
+#[test]
+fn version_is_the_crate_version() {
+    assert_eq!(succeed(&["--version"]), format!("microdiff {}\n", env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,8 @@
+//! The model that is part of the binary. `models/lpbf-descriptors/README.md` tells how it was made.
+
+pub(crate) const MANIFEST: &[u8] = include_bytes!("../../../models/lpbf-descriptors/manifest.json");
+pub(crate) const WEIGHTS: &[u8] =
+    include_bytes!("../../../models/lpbf-descriptors/weights.safetensors");
+pub(crate) const PHANTOM: &[u8] = include_bytes!("../../../models/lpbf-descriptors/phantom.json");
+pub(crate) const PHANTOM_VOXELS: &[u8] =
+    include_bytes!("../../../models/lpbf-descriptors/phantom.raw");

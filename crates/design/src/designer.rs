@@ -1,0 +1,209 @@
+use crate::document::{
+    AnalysisSummary, BASIS, DESIGN_SCHEMA, DefectProbabilities, DesignDocument, Marginals,
+    ModelSummary, OutOfDistributionSummary, RequestSummary, ScanSummary, ShapeShares,
+};
+use crate::notes::{Findings, notes};
+use crate::phantom::{CanaryReport, Phantom};
+use crate::stopwatch::Stopwatch;
+use crate::{DesignError, DesignRequest, bundled, prior};
+use microdiff_diffusion::evaluate::Evaluation;
+use microdiff_diffusion::{Model, Observation, Posterior, SampleOptions};
+use microdiff_domain::{Observer, PARAMETER_COUNT, Parameter, Phase, VoxelSize};
+use microdiff_imaging::{Analysis, AnalysisOptions, Scan, analyze, io};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A loaded model that answers for scans.
+pub struct Designer {
+    model: Model,
+    phantom: Phantom,
+}
+
+/// One answer with the draws behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Design {
+    /// The answer.
+    pub document: DesignDocument,
+    /// Posterior draws, θ in the order of [`Parameter::ALL`] and in its units.
+    pub draws: Vec<[f64; PARAMETER_COUNT]>,
+    /// Draws from the prior of the alloy, before the scan and the known values are seen.
+    pub prior_draws: Vec<[f64; PARAMETER_COUNT]>,
+}
+
+impl Designer {
+    /// The model that is part of the binary.
+    pub fn bundled() -> Result<Self, DesignError> {
+        let model = Model::from_bytes(bundled::MANIFEST, bundled::WEIGHTS)?;
+        let phantom = Phantom::from_bytes(bundled::PHANTOM, bundled::PHANTOM_VOXELS)?;
+        Ok(Self { model, phantom })
+    }
+
+    /// The model in a directory that `microdiff train` wrote.
+    pub fn open(directory: &Path) -> Result<Self, DesignError> {
+        Ok(Self { model: Model::open(directory)?, phantom: Phantom::open(directory)? })
+    }
+
+    /// What the model is.
+    pub fn model(&self) -> ModelSummary {
+        let manifest = self.model.info();
+        ModelSummary {
+            name: manifest.name.clone(),
+            model_type: manifest.model_type.clone(),
+            digest: self.model.digest().to_owned(),
+            simulator_version: manifest.training.simulator_version.clone(),
+        }
+    }
+
+    /// The model's quality on held-out simulations, as recorded when it was made.
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        self.model.info().evaluation.as_ref()
+    }
+
+    /// The model itself, to be evaluated.
+    pub fn inner(&self) -> &Model {
+        &self.model
+    }
+
+    /// Puts the phantom scan through analysis and model and compares with the recorded answer.
+    pub fn canary(&self) -> Result<CanaryReport, DesignError> {
+        self.phantom.check(&self.model)
+    }
+
+    /// Reads a scan and answers. Announces the phases from load to report.
+    pub fn design(
+        &self,
+        scan: &Path,
+        request: &DesignRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Design, DesignError> {
+        let mut stopwatch = Stopwatch::start(observer);
+        stopwatch.begin(Phase::Load);
+        let options = io::ReadOptions { voxel_size: request.voxel_size, ..Default::default() };
+        let scan = io::read_scan(scan, &options)?;
+        let voxel_size = scan.require_voxel_size()?;
+        stopwatch.end(Phase::Load);
+        let (analysis, posterior) = infer(&self.model, &scan, voxel_size, request, &mut stopwatch)?;
+
+        stopwatch.begin(Phase::Report);
+        let prior_draws = self.model.prior(request.alloy);
+        let mut document = self.document(&scan, &analysis, request, (&posterior, &prior_draws));
+        stopwatch.end(Phase::Report);
+        document.timings_ms = stopwatch.stop();
+        Ok(Design { document, draws: posterior.draws, prior_draws })
+    }
+
+    fn document(
+        &self,
+        scan: &Scan,
+        analysis: &Analysis,
+        request: &DesignRequest,
+        (posterior, prior_draws): (&Posterior, &[[f64; PARAMETER_COUNT]]),
+    ) -> DesignDocument {
+        let marginals = Marginals::from_array(Parameter::ALL.map(|p| posterior.quantiles(p)));
+        let prior = prior::marginals(prior_draws);
+        let defects = DefectProbabilities::from_array(posterior.defects);
+        let strange = posterior.out_of_distribution;
+        let out_of_distribution = OutOfDistributionSummary {
+            score: strange.score,
+            p_value: strange.p_value,
+            flagged: strange.flagged,
+        };
+        let notes = notes(&Findings {
+            alloy: request.alloy,
+            known: &request.known,
+            posterior: &marginals,
+            prior: &prior,
+            defects: &defects,
+            out_of_distribution: &out_of_distribution,
+        });
+        DesignDocument {
+            schema: DESIGN_SCHEMA.to_owned(),
+            basis: BASIS.to_owned(),
+            scan: scan_summary(scan, analysis),
+            request: request_summary(request),
+            analysis: analysis_summary(analysis),
+            posterior: marginals,
+            prior,
+            defects,
+            out_of_distribution,
+            model: self.model(),
+            notes,
+            timings_ms: BTreeMap::new(),
+            seed: request.seed,
+        }
+    }
+}
+
+/// Measures a loaded scan and draws from the posterior.
+pub(crate) fn infer(
+    model: &Model,
+    scan: &Scan,
+    voxel_size: VoxelSize,
+    request: &DesignRequest,
+    observer: &mut dyn Observer,
+) -> Result<(Analysis, Posterior), DesignError> {
+    let analysis = analyze(scan, voxel_size, &AnalysisOptions::default(), observer)?;
+    let observation = Observation {
+        alloy: request.alloy,
+        descriptors: analysis.descriptors.clone(),
+        known: request.known,
+        spot: request.spot,
+    };
+    let options =
+        SampleOptions { samples: request.samples, steps: request.steps, seed: request.seed };
+    let posterior = model.posterior(&observation, &options, observer)?;
+    Ok((analysis, posterior))
+}
+
+fn scan_summary(scan: &Scan, analysis: &Analysis) -> ScanSummary {
+    ScanSummary {
+        sha256: scan.sha256.clone(),
+        shape: analysis.shape,
+        voxel_size_um: analysis.voxel_size_um,
+        voxel_size_source: scan
+            .voxel_size
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), |known| known.text.clone()),
+    }
+}
+
+fn request_summary(request: &DesignRequest) -> RequestSummary {
+    let known = Parameter::ALL.into_iter().filter_map(|parameter| {
+        request.known.get(parameter).map(|value| (parameter.key().to_owned(), value))
+    });
+    RequestSummary {
+        alloy: request.alloy,
+        process: request.process,
+        known: known.collect(),
+        spot_diameter_um: request.spot.map(f64::from),
+        samples: request.samples,
+        steps: request.steps,
+    }
+}
+
+/// What the document keeps of an analysis.
+fn analysis_summary(analysis: &Analysis) -> AnalysisSummary {
+    let mut diameters: Vec<f64> =
+        analysis.pores.iter().map(|pore| pore.equivalent_diameter_um).collect();
+    diameters.sort_by(f64::total_cmp);
+    let volume: f64 = analysis.pores.iter().map(|pore| pore.volume_um3).sum();
+    let weighted: f64 = analysis.pores.iter().map(|pore| pore.volume_um3 * pore.sphericity).sum();
+    AnalysisSummary {
+        porosity: analysis.porosity,
+        porosity_low: analysis.porosity_low,
+        porosity_high: analysis.porosity_high,
+        detection_floor_um: analysis.threshold.detection_floor_um,
+        pore_count: analysis.pores.len(),
+        pores_per_mm3: analysis.pores.len() as f64 / analysis.part_volume_mm3,
+        median_equivalent_diameter_um: diameters.get(diameters.len() / 2).copied(),
+        max_equivalent_diameter_um: diameters.last().copied(),
+        mean_sphericity: (volume > 0.0).then(|| weighted / volume),
+        layer_period_um: analysis.layer_period_um,
+        hatch_period_um: analysis.hatch_period_um,
+        shape_shares: ShapeShares {
+            lack_of_fusion: analysis.defect_shares.lack_of_fusion,
+            keyhole: analysis.defect_shares.keyhole,
+            gas: analysis.defect_shares.gas,
+        },
+    }
+}

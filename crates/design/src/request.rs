@@ -1,0 +1,43 @@
+use microdiff_domain::{Alloy, KnownParameters, Process, SpotDiameter, VoxelSize};
+
+/// What is asked of a scan, beside the scan itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesignRequest {
+    /// Alloy of the part.
+    pub alloy: Alloy,
+    /// Process that printed it.
+    pub process: Process,
+    /// Parameters that are known, within the prior of `alloy`.
+    pub known: KnownParameters,
+    /// Laser spot diameter, if known.
+    pub spot: Option<SpotDiameter>,
+    /// Voxel size, if the file does not say or says it wrongly.
+    pub voxel_size: Option<VoxelSize>,
+    /// Number of posterior draws, 16 to 100,000.
+    pub samples: usize,
+    /// Number of sampler steps, 8 to 512.
+    pub steps: usize,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl DesignRequest {
+    /// Default number of draws.
+    pub const DEFAULT_SAMPLES: usize = 4096;
+    /// Default number of sampler steps.
+    pub const DEFAULT_STEPS: usize = 32;
+
+    /// Asks with nothing known but the alloy.
+    pub fn new(alloy: Alloy) -> Self {
+        Self {
+            alloy,
+            process: Process::Lpbf,
+            known: KnownParameters::NONE,
+            spot: None,
+            voxel_size: None,
+            samples: Self::DEFAULT_SAMPLES,
+            steps: Self::DEFAULT_STEPS,
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Rows of known parameters and measured descriptors, made by the simulator and measured by the
+//! same analysis that real scans go through. Training and evaluation both start here.
+
+use crate::DesignError;
+use microdiff_diffusion::rows::{Row, RowSet};
+use microdiff_domain::{Alloy, DomainError, VoxelSize};
+use microdiff_imaging::{AnalysisOptions, ImagingError, Scan, Voxels, analyze};
+use microdiff_process::{BitDepth, SIMULATOR_VERSION, SimulationRequest, prior, simulate};
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rayon::prelude::*;
+
+/// Voxel edges of simulated scans, µm, log-uniform.
+const VOXEL_UM: [f64; 2] = [2.0, 20.0];
+/// Voxels along an axis of a simulated scan.
+const AXIS: [f64; 2] = [28.0, 168.0];
+/// Edge of the cube with as many voxels as a simulated scan, log-uniform.
+const CUBE: [f64; 2] = [52.0, 104.0];
+/// Rows simulated between two words of progress.
+const CHUNK: usize = 256;
+
+/// Simulates `count` scans of the alloys in turn and measures them. Row `i` is the same whatever
+/// the count and the number of threads. A scan the analysis cannot use (one that is all pore, say)
+/// is drawn again. `progress` hears how many are done.
+pub fn simulate_rows(
+    count: usize,
+    seed: u64,
+    progress: &mut dyn FnMut(usize),
+) -> Result<RowSet, DesignError> {
+    let mut rows = Vec::with_capacity(count);
+    while rows.len() < count {
+        let next = rows.len()..count.min(rows.len() + CHUNK);
+        let chunk: Result<Vec<Row>, DesignError> =
+            next.into_par_iter().map(|index| row(index, seed)).collect();
+        rows.extend(chunk?);
+        progress(rows.len());
+    }
+    Ok(RowSet { simulator_version: SIMULATOR_VERSION.to_owned(), rows })
+}
+
+/// Tries before a row is given up; none is expected to need more than a few.
+const TRIES: usize = 100;
+
+fn row(index: usize, seed: u64) -> Result<Row, DesignError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(index as u64);
+    let alloy = Alloy::ALL[index % Alloy::ALL.len()];
+    let mut refusal = None;
+    for _ in 0..TRIES {
+        match measured(&request(alloy, &mut rng)?)? {
+            Ok(row) => return Ok(row),
+            Err(error) => refusal = Some(error),
+        }
+    }
+    Err(refusal.map_or(DesignError::NoRow { index }, DesignError::Scan))
+}
+
+/// Draws a case from the training prior ([`prior::draw_mixed`]) and a scanner to look at it.
+fn request(alloy: Alloy, rng: &mut ChaCha8Rng) -> Result<SimulationRequest, DomainError> {
+    let (case, nuisance) = prior::draw_mixed(alloy, rng);
+    Ok(SimulationRequest {
+        alloy,
+        parameters: case.parameters,
+        spot: case.spot,
+        voxel_size: VoxelSize::micrometres(log_uniform(rng, VOXEL_UM))?,
+        shape: shape(rng),
+        seed: rng.random(),
+        depth: if rng.random_bool(0.25) { BitDepth::U8 } else { BitDepth::U16 },
+        nuisance,
+    })
+}
+
+/// A box around a cube of log-uniform size: flat and tall, square and not.
+fn shape(rng: &mut impl Rng) -> [usize; 3] {
+    let cube = log_uniform(rng, CUBE);
+    let (height, breadth) = (log_uniform(rng, [0.45, 1.4]), log_uniform(rng, [0.75, 1.33]));
+    let side = cube / height.sqrt();
+    [cube * height, side * breadth, side / breadth]
+        .map(|axis| axis.clamp(AXIS[0], AXIS[1]).round() as usize)
+}
+
+fn log_uniform(rng: &mut impl Rng, [low, high]: [f64; 2]) -> f64 {
+    low * (rng.random::<f64>() * (high / low).ln()).exp()
+}
+
+/// Simulates and measures; the inner error is the analysis refusing the scan.
+fn measured(request: &SimulationRequest) -> Result<Result<Row, ImagingError>, DesignError> {
+    let simulation = simulate(request)?;
+    let voxels = match request.depth {
+        BitDepth::U16 => Voxels::U16(simulation.scan),
+        BitDepth::U8 => Voxels::U8(simulation.scan_u8()?),
+    };
+    let scan = Scan::in_memory(voxels, Some(request.voxel_size));
+    let analysis = analyze(&scan, request.voxel_size, &AnalysisOptions::default(), &mut ());
+    Ok(analysis.map(|analysis| Row {
+        alloy: request.alloy,
+        spot: Some(request.spot),
+        theta: request.parameters.to_array(),
+        descriptors: analysis.descriptors,
+        class: simulation.truth.defect_class,
+    }))
+}

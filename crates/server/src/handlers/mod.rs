@@ -1,0 +1,18 @@
+//! The routes of the API, by noun.
+
+pub(crate) mod admin;
+pub(crate) mod designs;
+mod form;
+pub(crate) mod index;
+pub(crate) mod models;
+pub(crate) mod openapi;
+
+use crate::problem::Problem;
+
+pub(crate) async fn unknown_route() -> Problem {
+    Problem::unknown_route()
+}
+
+pub(crate) async fn wrong_method() -> Problem {
+    Problem::wrong_method()
+}

@@ -1,0 +1,167 @@
+use crate::problem::Problem;
+use microdiff_domain::{Alloy, DomainError, KnownParameters, Process, SpotDiameter, VoxelSize};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is asked of a scan, in the form in which a job's record keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRequest {
+    /// Alloy of the part.
+    pub alloy: Alloy,
+    /// Process that printed it.
+    pub process: Process,
+    /// Parameters that are known, as `layer_thickness=30,hatch_spacing=140`.
+    #[serde(default)]
+    pub known: String,
+    /// Laser spot diameter.
+    pub spot_um: Option<SpotDiameter>,
+    /// Voxel size, if the file does not say.
+    pub voxel_size_um: Option<VoxelSize>,
+    /// Number of posterior draws.
+    pub samples: usize,
+    /// Number of sampler steps.
+    pub steps: usize,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl JobRequest {
+    /// The form fields beside `scan`.
+    pub const FIELDS: [&'static str; 8] =
+        ["alloy", "process", "known", "spot_um", "voxel_size_um", "samples", "steps", "seed"];
+    /// Draws when nothing is said.
+    pub const DEFAULT_SAMPLES: usize = 4096;
+    /// Sampler steps when nothing is said.
+    pub const DEFAULT_STEPS: usize = 32;
+    /// Draws that may be asked for.
+    pub const SAMPLES: std::ops::RangeInclusive<usize> = 16..=100_000;
+    /// Sampler steps that may be asked for.
+    pub const STEPS: std::ops::RangeInclusive<usize> = 8..=512;
+
+    /// Reads the fields of a form.
+    ///
+    /// # Errors
+    /// A 400 problem naming the field, its range and unit, or what is known.
+    pub fn from_fields(fields: &BTreeMap<&'static str, String>) -> Result<Self, Problem> {
+        let alloy = fields.get("alloy").ok_or_else(|| {
+            let known = Alloy::ALL.map(Alloy::name).join(", ");
+            Problem::missing_field(&format!("field \"alloy\" is missing; known: {known}"))
+        })?;
+        let alloy: Alloy = alloy.parse().map_err(|error| refused(&error))?;
+        let process = fields.get("process").map_or(Ok(Process::Lpbf), |name| name.parse());
+        let known = fields.get("known").map_or("", |known| known.trim()).to_owned();
+        read_known(&known, alloy).map_err(|error| refused(&error))?;
+        let spot = number(fields, "spot_um")?.map(SpotDiameter::micrometres).transpose();
+        let voxel = number(fields, "voxel_size_um")?.map(VoxelSize::micrometres).transpose();
+        Ok(Self {
+            alloy,
+            process: process.map_err(|error| refused(&error))?,
+            known,
+            spot_um: spot.map_err(|error| refused(&error))?,
+            voxel_size_um: voxel.map_err(|error| refused(&error))?,
+            samples: count(fields, "samples", Self::SAMPLES)?.unwrap_or(Self::DEFAULT_SAMPLES),
+            steps: count(fields, "steps", Self::STEPS)?.unwrap_or(Self::DEFAULT_STEPS),
+            seed: number(fields, "seed")?.unwrap_or(0),
+        })
+    }
+
+    /// The parameters that are known.
+    ///
+    /// # Errors
+    /// When they do not fit the alloy, as in a record written by an older version.
+    pub fn known(&self) -> Result<KnownParameters, DomainError> {
+        read_known(&self.known, self.alloy)
+    }
+}
+
+fn read_known(text: &str, alloy: Alloy) -> Result<KnownParameters, DomainError> {
+    if text.is_empty() {
+        return Ok(KnownParameters::NONE);
+    }
+    KnownParameters::parse(text, alloy)
+}
+
+fn refused(error: &DomainError) -> Problem {
+    Problem::invalid_field(&error.to_string())
+}
+
+fn number<T: std::str::FromStr>(
+    fields: &BTreeMap<&'static str, String>,
+    name: &'static str,
+) -> Result<Option<T>, Problem> {
+    fields
+        .get(name)
+        .map(|text| text.trim().parse())
+        .transpose()
+        .map_err(|_| Problem::invalid_field(&format!("field \"{name}\" is not a number")))
+}
+
+fn count(
+    fields: &BTreeMap<&'static str, String>,
+    name: &'static str,
+    range: std::ops::RangeInclusive<usize>,
+) -> Result<Option<usize>, Problem> {
+    match number(fields, name)? {
+        Some(value) if !range.contains(&value) => {
+            let (low, high) = (range.start(), range.end());
+            let text = format!("field \"{name}\" is {value}, outside {low} to {high}");
+            Err(Problem::invalid_field(&text))
+        }
+        value => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&'static str, &str)]) -> Result<JobRequest, String> {
+        let fields = pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        JobRequest::from_fields(&fields).map_err(|problem| problem.detail().to_owned())
+    }
+
+    #[test]
+    fn only_the_alloy_is_needed() {
+        let request = read(&[("alloy", "ti64")]).unwrap();
+        assert_eq!(request.alloy, Alloy::Ti6Al4V);
+        assert_eq!(request.known().unwrap(), KnownParameters::NONE);
+        assert_eq!((request.samples, request.steps, request.seed), (4096, 32, 0));
+    }
+
+    #[test]
+    fn every_field_reaches_the_design_and_survives_storage() {
+        let request = read(&[
+            ("alloy", "316L"),
+            ("process", "lpbf"),
+            ("known", "layer_thickness=30,hatch_spacing=140"),
+            ("spot_um", "80"),
+            ("voxel_size_um", "4.5"),
+            ("samples", "100"),
+            ("steps", "16"),
+            ("seed", "7"),
+        ])
+        .unwrap();
+        let json = serde_json::to_string(&request).unwrap();
+        let design = serde_json::from_str::<JobRequest>(&json).unwrap();
+        assert_eq!(design.alloy, Alloy::Ss316L);
+        assert_eq!(design.known().unwrap().values(), [None, None, Some(30.0), Some(140.0), None]);
+        assert_eq!(design.spot_um.unwrap().get(), 80.0);
+        assert_eq!(design.voxel_size_um.unwrap().get(), 4.5);
+        assert_eq!((design.samples, design.steps, design.seed), (100, 16, 7));
+    }
+
+    #[test]
+    fn refusals_say_what_would_be_accepted() {
+        let refusal = |name, value| read(&[("alloy", "316L"), (name, value)]).unwrap_err();
+        assert!(read(&[]).unwrap_err().contains("known: Ti-6Al-4V"));
+        assert!(read(&[("alloy", "brass")]).unwrap_err().contains("known: Ti-6Al-4V"));
+        assert!(refusal("process", "ebm").contains("known: lpbf"));
+        assert!(refusal("known", "hatch_spacing=1000").contains("outside 50 to 200 um"));
+        assert!(refusal("voxel_size_um", "0").contains("outside 0.05 to 1000 um"));
+        assert!(refusal("voxel_size_um", "NaN").contains("outside"));
+        assert!(refusal("spot_um", "x").contains("not a number"));
+        assert!(refusal("samples", "0").contains("outside 16 to 100000"));
+        assert!(refusal("steps", "513").contains("outside 8 to 512"));
+        assert!(refusal("seed", "-1").contains("not a number"));
+    }
+}

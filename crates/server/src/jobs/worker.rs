@@ -1,0 +1,306 @@
+use super::queue::JobQueue;
+use super::watch::Watch;
+use crate::engine::{Engine, EngineFailure};
+use crate::metrics::{Metrics, observe};
+use crate::problem::{Failure, FailureKind};
+use crate::stop::Stop;
+use crate::store::{Claim, Outcome, ScanFiles, now_ms};
+use microdiff_design::DesignDocument;
+use microdiff_telemetry::traces::{Span, Tracer};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+/// What every worker needs.
+pub(crate) struct Crew {
+    pub(crate) queue: Arc<JobQueue>,
+    pub(crate) files: ScanFiles,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tracer: Tracer,
+    pub(crate) stop: Stop,
+    pub(crate) keep_scans: bool,
+    /// Jobs running now; the canary stands back while there are any.
+    pub(crate) busy: Arc<AtomicUsize>,
+}
+
+/// The running workers.
+pub(crate) struct Workers(JoinSet<()>);
+
+impl Workers {
+    /// Starts `count` workers.
+    pub(crate) fn start(crew: &Arc<Crew>, count: usize) -> Self {
+        let mut set = JoinSet::new();
+        for _ in 0..count {
+            set.spawn(work(Arc::clone(crew)));
+        }
+        Self(set)
+    }
+
+    /// Returns when every worker has ended.
+    pub(crate) async fn ended(&mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+}
+
+async fn work(crew: Arc<Crew>) {
+    while !crew.stop.is_draining() {
+        match crew.queue.claim().await {
+            Ok(Some(claim)) => crew.run(claim).await,
+            Ok(None) => tokio::select! {
+                () = crew.queue.bell() => {}
+                () = crew.stop.draining() => {}
+            },
+            Err(error) => {
+                tracing::error!(error = %error, "cannot claim a job");
+                let pause = tokio::time::sleep(Duration::from_secs(1));
+                tokio::select! { () = pause => {} () = crew.stop.draining() => {} }
+            }
+        }
+    }
+}
+
+/// What the engine's thread sends back: the answer, and the job's span to be ended with its record.
+struct Answer {
+    document: Result<DesignDocument, EngineFailure>,
+    span: Span,
+    took: Duration,
+}
+
+/// How the wait for the engine ended.
+enum Waited {
+    Answered(Box<Answer>),
+    Lost,
+    Abandoned,
+}
+
+impl Crew {
+    /// Runs one claimed job to its end, or hands it back when the drain's deadline
+    /// comes first.
+    async fn run(self: &Arc<Self>, claim: Claim) {
+        let waited = now_ms().saturating_sub(claim.job.created_ms).max(0) as f64 / 1000.0;
+        self.metrics.queue_wait.observe(waited);
+        self.metrics.phase(microdiff_domain::Phase::Queue).observe(waited);
+        if claim.job.attempts > self.queue.max_attempts() {
+            return self.give_up(&claim).await;
+        }
+        let _busy = Busy::begin(self);
+        match self.answer(&claim).await {
+            Waited::Answered(answer) => {
+                let (outcome, span) = self.conclude(&claim, *answer);
+                let _store = span.child("store.finish");
+                self.write_end(&claim, &outcome).await;
+            }
+            Waited::Lost => self.lose(&claim).await,
+            Waited::Abandoned => self.hand_back(&claim).await,
+        }
+    }
+
+    /// Awaits the engine, renewing the lease meanwhile.
+    async fn answer(self: &Arc<Self>, claim: &Claim) -> Waited {
+        let mut answer = self.spawn(claim);
+        let mut renewal = tokio::time::interval(self.queue.lease() / 3);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer.map_or(Waited::Lost, |answer| Waited::Answered(Box::new(answer))),
+                () = self.stop.abandoning() => return Waited::Abandoned,
+                _ = renewal.tick() => self.renew(claim).await,
+            }
+        }
+    }
+
+    /// The thread could not be started: the job failed, and not by its own fault.
+    async fn lose(&self, claim: &Claim) {
+        self.metrics.job_error("thread_failed");
+        let failure = Failure::internal("thread_failed");
+        self.write_end(claim, &Outcome::Failed(failure)).await;
+    }
+
+    async fn renew(&self, claim: &Claim) {
+        match self.queue.store().renew(claim, self.queue.lease()).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(job_id = %claim.job.id, "the lease of a running job is lost")
+            }
+            Err(error) => tracing::error!(error = %error, "cannot renew the lease of a job"),
+        }
+    }
+
+    /// Runs the engine in a thread of its own: it is busy for seconds, and at the end of a drain it
+    /// must not keep the runtime from stopping.
+    fn spawn(self: &Arc<Self>, claim: &Claim) -> oneshot::Receiver<Answer> {
+        let (send, receive) = oneshot::channel();
+        let crew = Arc::clone(self);
+        let job = claim.job.clone();
+        let run = move || {
+            let started = Instant::now();
+            let scan = crew.files.path(&job.scan);
+            let mut watch = Watch::new(Arc::clone(&crew.metrics), &crew.tracer, &job);
+            // The engine is shared but never changed, so a panic leaves nothing half-written.
+            let document = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                crew.engine.design(&scan, &job.request, &mut watch)
+            }))
+            .unwrap_or_else(|_| Err(panicked()));
+            let took = started.elapsed();
+            let code = document.as_ref().err().map(|failure| failure.public.code.as_str());
+            let span = watch.finish(code);
+            // Nobody listens any more once the job was handed back.
+            let _ = send.send(Answer { document, span, took });
+        };
+        let spawned = std::thread::Builder::new().name("design".into()).spawn(run);
+        if let Err(error) = spawned {
+            // The sender went with the closure, so the receiver reports a failure.
+            tracing::error!(error = %error, "cannot start a thread for a design");
+        }
+        receive
+    }
+
+    /// Records what became of the inference: metrics and the summary line.
+    fn conclude(&self, claim: &Claim, answer: Answer) -> (Outcome, Span) {
+        let Answer { document, span, took } = answer;
+        let handles = self.metrics.inference(claim.job.request.alloy);
+        observe(&handles.duration, took, span.context());
+        let _ids = span.context().log_span().entered();
+        let text = document.and_then(|document| {
+            self.count_answer(&document);
+            serde_json::to_string(&document).map_err(|error| EngineFailure {
+                public: Failure::internal("answer_unwritable"),
+                internal: error.to_string(),
+            })
+        });
+        let outcome = match text {
+            Ok(text) => {
+                handles.success.inc();
+                self.log_success(claim, took);
+                Outcome::Succeeded(text)
+            }
+            Err(failure) => {
+                handles.error.inc();
+                self.metrics.job_error(&failure.public.code);
+                self.log_failure(claim, took, &failure);
+                Outcome::Failed(self.publish(claim, failure.public))
+            }
+        };
+        (outcome, span)
+    }
+
+    fn log_success(&self, claim: &Claim, took: Duration) {
+        let job = &claim.job;
+        tracing::info!(
+            target: "microdiff_models",
+            request_id = %job.request_id,
+            job_id = %job.id,
+            model_type = %self.metrics.model_type(),
+            alloy = job.request.alloy.name(),
+            duration_ms = took.as_secs_f64() * 1e3,
+            success = true,
+            "Model inference completed successfully"
+        );
+    }
+
+    fn log_failure(&self, claim: &Claim, took: Duration, failure: &EngineFailure) {
+        let job = &claim.job;
+        tracing::error!(
+            target: "microdiff_models",
+            request_id = %job.request_id,
+            job_id = %job.id,
+            model_type = %self.metrics.model_type(),
+            alloy = job.request.alloy.name(),
+            duration_ms = took.as_secs_f64() * 1e3,
+            success = false,
+            error.type = %failure.public.code,
+            error.message = %failure.internal,
+            "Model inference failed"
+        );
+    }
+
+    fn count_answer(&self, document: &DesignDocument) {
+        self.metrics.samples.add(document.request.samples as u64);
+        self.metrics.ood_score.observe(document.out_of_distribution.score);
+        if document.out_of_distribution.flagged {
+            self.metrics.ood_flagged.inc();
+        }
+    }
+
+    /// The public side of a failure, with the scan's path replaced by its declared name.
+    fn publish(&self, claim: &Claim, mut failure: Failure) -> Failure {
+        if failure.kind == FailureKind::Internal {
+            return Failure::internal(&failure.code);
+        }
+        let path = self.files.path(&claim.job.scan).display().to_string();
+        failure.detail = failure.detail.replace(&path, &claim.job.scan_name);
+        let root = self.files.root().display().to_string();
+        failure.detail = failure.detail.replace(&root, "");
+        failure
+    }
+
+    async fn write_end(&self, claim: &Claim, outcome: &Outcome) {
+        match self.queue.end(claim, outcome).await {
+            Ok(true) => match outcome {
+                Outcome::Succeeded(_) => self.metrics.succeeded.inc(),
+                Outcome::Failed(_) => self.metrics.failed.inc(),
+            },
+            Ok(false) => {
+                tracing::warn!(job_id = %claim.job.id, "a job ended after its lease was lost");
+                return;
+            }
+            Err(error) => {
+                // The lease runs out and the job is run again: late, not lost.
+                tracing::error!(error = %error, job_id = %claim.job.id, "cannot record a job's end");
+                return;
+            }
+        }
+        if !self.keep_scans
+            && let Err(error) = self.files.remove(&claim.job.scan)
+        {
+            tracing::warn!(error = %error, job_id = %claim.job.id, "cannot remove a scan");
+        }
+    }
+
+    async fn hand_back(&self, claim: &Claim) {
+        match self.queue.store().hand_back(claim).await {
+            Ok(_) => {
+                self.metrics.requeued_drain.inc();
+                tracing::info!(job_id = %claim.job.id, "job handed back to the queue");
+            }
+            // The lease runs out all the same, and the next start finds the job.
+            Err(error) => tracing::error!(error = %error, "cannot hand a job back"),
+        }
+    }
+
+    async fn give_up(&self, claim: &Claim) {
+        let attempts = self.queue.max_attempts();
+        tracing::error!(job_id = %claim.job.id, attempts, "a job never came to an end; given up");
+        self.metrics.job_error("attempts_exhausted");
+        let failure = Failure::internal("attempts_exhausted");
+        self.write_end(claim, &Outcome::Failed(failure)).await;
+    }
+}
+
+fn panicked() -> EngineFailure {
+    EngineFailure {
+        public: Failure::internal("panic"),
+        internal: "the design panicked; the panic is logged before this line".into(),
+    }
+}
+
+/// Counts one job as running for as long as it lives.
+struct Busy(Arc<Crew>);
+
+impl Busy {
+    fn begin(crew: &Arc<Crew>) -> Self {
+        crew.busy.fetch_add(1, Ordering::AcqRel);
+        crew.metrics.busy.inc();
+        Self(Arc::clone(crew))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+        self.0.metrics.busy.dec();
+    }
+}

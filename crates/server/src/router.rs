@@ -1,0 +1,57 @@
+//! Which address leads where, on each listener.
+
+use crate::App;
+use crate::handlers::{admin, designs, index, models, openapi, unknown_route, wrong_method};
+use crate::present;
+use crate::problem::Problem;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use std::sync::Arc;
+
+/// Longest body of the admin listener, bytes.
+const ADMIN_BODY_BYTES: usize = 16 * 1024;
+
+/// The routes of the API; health routes are merged by the caller.
+pub(crate) fn api(app: &Arc<App>) -> Router<Arc<App>> {
+    let body_bytes = usize::try_from(app.config.limits.body_bytes).unwrap_or(usize::MAX);
+    let quick = Router::new()
+        .route("/", get(index::page))
+        .route("/openapi.json", get(openapi::get))
+        .route("/v1/models", get(models::list))
+        .route("/v1/alloys", get(models::alloys))
+        .route_layer(from_fn_with_state(Arc::clone(app), deadline));
+    Router::new()
+        .route("/v1/designs", post(designs::submit))
+        .layer(DefaultBodyLimit::max(body_bytes))
+        // Waits as long as it was asked to; the database has its own deadline.
+        .route("/v1/designs/{id}", get(designs::get))
+        .merge(quick)
+}
+
+/// The routes of the admin listener.
+pub(crate) fn admin() -> Router<Arc<App>> {
+    Router::new()
+        .route("/loglevel", get(admin::log_level).put(admin::set_log_level))
+        .route("/cardinality", get(admin::cardinality))
+        .route("/drain", post(admin::drain))
+        .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES))
+}
+
+/// Puts the routes of one socket together: problem documents for everything that is not served.
+pub(crate) fn finish(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
+    routes
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(present::problems))
+        .with_state(Arc::clone(app))
+}
+
+/// Answers 504 when a request that has nothing to wait for takes too long.
+async fn deadline(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    tokio::time::timeout(app.config.limits.request(), next.run(request))
+        .await
+        .unwrap_or_else(|_| Problem::deadline().into_response())
+}

@@ -1,0 +1,18 @@
+//! The service as its clients and operators meet it: over sockets, with the bundled model where an
+//! answer is needed and a scripted engine where a fault is.
+
+// `cfg(test)` says to the lints what is plain: all of this is test code.
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod engine;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod goldens;
+#[cfg(test)]
+mod observability;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod store;

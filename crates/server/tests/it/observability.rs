@@ -1,0 +1,222 @@
+use crate::engine::{Script, Scripted, bundled};
+use crate::server::{PATIENCE, form, read, scan, start, start_with};
+use axum::extract::State;
+use axum::routing::post;
+use microdiff_domain::Phase;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const MODEL: &str = "model_type=\"conditional_diffusion\"";
+
+#[tokio::test]
+async fn known_series_are_there_at_zero_from_the_start() {
+    let server = start(Scripted::new(Script::Answer)).await;
+    let page = server.metrics().await;
+    let inference = "microdiff_model_inference_duration_seconds";
+    for known in [
+        format!("{inference}_count{{{MODEL},alloy=\"IN718\"}} 0"),
+        format!("{inference}_bucket{{{MODEL},alloy=\"316L\",le=\"10\"}} 0"),
+        format!("{inference}_bucket{{{MODEL},alloy=\"316L\",le=\"40\"}} 0"),
+        "microdiff_phase_duration_seconds_count{phase=\"sample\"} 0".into(),
+        "microdiff_jobs{state=\"failed\"} 0".into(),
+        "microdiff_queue_rejections_total{reason=\"queue_full\"} 0".into(),
+    ] {
+        assert!(page.lines().any(|line| line == known), "{known} is not in\n{page}");
+    }
+    server.drain().await;
+}
+
+#[tokio::test]
+async fn one_design_moves_the_metrics_it_should() {
+    let server = start(bundled()).await;
+    let (status, job) = read(server.post("?wait=60", form(scan())).await).await;
+    assert_eq!(status, 200, "{job}");
+    let alloy = format!("{MODEL},alloy=\"Ti-6Al-4V\"");
+    let route = "method=\"POST\",endpoint=\"/v1/designs\"";
+    for (series, value) in [
+        (format!("microdiff_requests_total{{{route},status=\"success\"}}"), 1.0),
+        (format!("microdiff_request_duration_seconds_count{{{route}}}"), 1.0),
+        (format!("microdiff_model_inference_duration_seconds_count{{{alloy}}}"), 1.0),
+        (format!("microdiff_model_inferences_total{{{alloy},status=\"success\"}}"), 1.0),
+        ("microdiff_posterior_samples_total".into(), 64.0),
+        ("microdiff_jobs_submitted_total".into(), 1.0),
+        ("microdiff_jobs_ended_total{state=\"succeeded\"}".into(), 1.0),
+        ("microdiff_out_of_distribution_score_count".into(), 1.0),
+        ("microdiff_queue_wait_seconds_count".into(), 1.0),
+        ("microdiff_scan_bytes_total".into(), scan().len() as f64),
+    ] {
+        assert_eq!(server.metric(&series).await, value, "{series}");
+    }
+    for phase in Phase::ALL.map(Phase::name) {
+        let series = format!("microdiff_phase_duration_seconds_count{{phase=\"{phase}\"}}");
+        assert_eq!(server.metric(&series).await, 1.0, "{phase}");
+    }
+    assert!(server.metric("microdiff_active_connections").await >= 1.0);
+    assert!(server.metric("microdiff_storage_free_bytes").await > 0.0);
+    assert!(server.metrics().await.contains(&format!("microdiff_model_accuracy{{{MODEL},")));
+    assert!(server.gpu_metrics().await.contains("microdiff_gpu_devices"));
+    server.drain().await;
+}
+
+#[tokio::test]
+async fn requests_that_match_nothing_share_one_series() {
+    let server = start(Scripted::new(Script::Answer)).await;
+    for path in ["/a", "/b/c", "/v1/nothing"] {
+        server.get(path).await;
+    }
+    let series =
+        "microdiff_requests_total{method=\"GET\",endpoint=\"_unmatched\",status=\"success\"}";
+    assert_eq!(server.metric(series).await, 3.0);
+    assert_eq!(server.metric("microdiff_responses_total{status_code=\"404\"}").await, 3.0);
+    assert_eq!(server.metric("microdiff_telemetry_series_refused_total").await, 0.0);
+    server.drain().await;
+}
+
+#[tokio::test]
+async fn health_is_proven_by_all_four_checks() {
+    let server = start(bundled()).await;
+    server.until("/readyz", 200, "ready").await;
+    let (status, body) = server.get("/health/detailed").await;
+    assert_eq!((status, &body["status"]), (200, &Value::from("healthy")), "{body}");
+    let checks = json!({ "database": true, "gpu": true, "model": true, "storage": true });
+    assert_eq!(body["checks"], checks);
+    assert_eq!(server.metric("microdiff_health_check_status{check=\"model\"}").await, 1.0);
+    let (_, alive) = server.get("/health").await;
+    assert_eq!(alive["version"], env!("CARGO_PKG_VERSION"));
+    assert!(server.metric("microdiff_model_canary_deviation").await < 1e-3);
+    server.drain().await;
+}
+
+#[tokio::test]
+async fn a_request_leaves_one_access_line_and_one_summary_line_with_the_same_ids() {
+    let server = start(Scripted::new(Script::Answer)).await;
+    let url = server.url("/v1/designs?wait=60");
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let request = server.client.post(url).multipart(form(vec![1]));
+    let request = request.header("x-request-id", "req-7").header("traceparent", parent);
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let log = server.log();
+    let find = |message: &str| log.iter().filter(|line| line["message"] == message).collect();
+    let summary: Vec<&Value> = find("Model inference completed successfully");
+    let mut access: Vec<&Value> = find("request");
+    access.retain(|line| line["endpoint"] == "/v1/designs");
+    assert_eq!((summary.len(), access.len()), (1, 1), "{log:#?}");
+    for line in [summary[0], access[0]] {
+        assert_eq!(line["request_id"], "req-7");
+        assert_eq!(line["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(line["success"], true);
+        assert!(line["duration_ms"].as_f64().unwrap() >= 0.0);
+        for key in ["timestamp", "level", "logger", "module", "function", "line", "service"] {
+            assert!(!line[key].is_null(), "{key}: {line}");
+        }
+    }
+    assert_eq!(summary[0]["logger"], "microdiff.models");
+    assert_eq!(summary[0]["model_type"], "conditional_diffusion");
+    assert_eq!(summary[0]["alloy"], "Ti-6Al-4V");
+    assert_eq!(access[0]["status"], 200);
+    server.drain().await;
+}
+
+#[tokio::test]
+async fn a_failed_inference_says_so_once_in_the_log() {
+    let server = start(Scripted::new(Script::Refuse)).await;
+    read(server.post("?wait=60", form(vec![1])).await).await;
+    let log = server.log();
+    let failed: Vec<&Value> =
+        log.iter().filter(|line| line["message"] == "Model inference failed").collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0]["level"], "ERROR");
+    assert_eq!(failed[0]["success"], false);
+    assert_eq!(failed[0]["error.type"], "scripted");
+    server.drain().await;
+}
+
+#[tokio::test]
+async fn the_admin_listener_changes_levels_counts_series_and_drains() {
+    let server = start(Scripted::new(Script::Answer)).await;
+    let admin = |path: &str| format!("http://{}{path}", server.ready.admin);
+    let put = |body: &'static str| server.client.put(admin("/loglevel")).body(body).send();
+    let levels = Value::from("warn,microdiff.models=debug");
+    let (status, body) = read(put("warn,microdiff.models=debug").await.unwrap()).await;
+    assert_eq!((status, &body["level"]), (200, &levels));
+    let (status, problem) = read(put("loud").await.unwrap()).await;
+    assert_eq!((status, &problem["code"]), (400, &Value::from("invalid_field")));
+    let (_, body) = read(server.client.get(admin("/loglevel")).send().await.unwrap()).await;
+    assert_eq!(body["level"], levels);
+    let (_, series) = read(server.client.get(admin("/cardinality")).send().await.unwrap()).await;
+    assert!(series["series"].as_u64().unwrap() > 100, "{series}");
+    let drain = server.client.post(admin("/drain")).send().await.unwrap();
+    assert_eq!(drain.status(), 202);
+    assert!(server.stop.is_draining());
+    server.drain().await;
+}
+
+/// A collector that keeps the spans it is sent.
+async fn collector() -> (String, Arc<Mutex<Vec<Span>>>) {
+    type Spans = Arc<Mutex<Vec<Span>>>;
+    let spans = Spans::default();
+    let receive = |State(spans): State<Spans>, body: axum::body::Bytes| async move {
+        let request = ExportTraceServiceRequest::decode(body).unwrap();
+        let scopes = request.resource_spans.into_iter().flat_map(|found| found.scope_spans);
+        spans.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
+    };
+    let app = axum::Router::new().route("/v1/traces", post(receive)).with_state(spans.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (format!("http://{address}/v1/traces"), spans)
+}
+
+#[tokio::test]
+async fn the_spans_of_a_job_join_the_trace_of_its_request() {
+    let (endpoint, spans) = collector().await;
+    let dir = Arc::new(TempDir::new().unwrap());
+    let server = start_with(bundled(), dir, |config| config.traces.endpoint = Some(endpoint)).await;
+    let (status, job) = read(server.post("?wait=60", form(scan())).await).await;
+    assert_eq!(status, 200, "{job}");
+    let arrived = async {
+        while !spans.lock().unwrap().iter().any(|span| span.name == "POST /v1/designs") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, arrived).await.unwrap();
+    let spans = spans.lock().unwrap().clone();
+    let find = |name: &str| {
+        let mut found = spans.iter().filter(|span| span.name == name);
+        found.next().unwrap_or_else(|| panic!("no span {name} in {spans:#?}"))
+    };
+    for (child, parent) in [
+        ("design", "POST /v1/designs"),
+        ("store.scan", "POST /v1/designs"),
+        ("store.enqueue", "POST /v1/designs"),
+        ("process_microstructure", "design"),
+        ("load", "process_microstructure"),
+        ("preprocess", "process_microstructure"),
+        ("segment", "process_microstructure"),
+        ("describe", "process_microstructure"),
+        ("encode", "design"),
+        ("sample", "design"),
+        ("check", "design"),
+        ("report", "design"),
+        ("store.finish", "design"),
+    ] {
+        assert_eq!(find(child).parent_span_id, find(parent).span_id, "{child} in {parent}");
+        assert_eq!(find(child).trace_id, find("POST /v1/designs").trace_id, "{child}");
+    }
+    let attribute = |name: &str, key: &str| {
+        let held = find(name).attributes.iter().find(|held| held.key == key);
+        format!("{:?}", held.unwrap_or_else(|| panic!("no {key} in {name}")).value)
+    };
+    assert!(attribute("process_microstructure", "image_path").contains("part 7.tif"));
+    let operation = attribute("process_microstructure", "operation");
+    assert!(operation.contains("microstructure_processing"));
+    assert!(attribute("process_microstructure", "result_size").contains("IntValue"));
+    assert!(attribute("sample", "steps").contains("IntValue(8)"));
+    assert!(attribute("sample", "samples").contains("IntValue(64)"));
+    server.drain().await;
+}

@@ -56,7 +56,8 @@ fn write(
         move |error| Failure::internal(format!("cannot write {path}: {error}"))
     };
     let labels = output.with_extension("labels.tif");
-    io::write_tiff_u8(&labels, &simulation.labels, Some(request.voxel_size)).map_err(refuse(&labels))?;
+    io::write_tiff_u8(&labels, &simulation.labels, Some(request.voxel_size))
+        .map_err(refuse(&labels))?;
     let truth = output.with_extension("truth.json");
     output::write_file(&truth, (output::json(&simulation.truth)? + "\n").as_bytes())?;
     match request.depth {

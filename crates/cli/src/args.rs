@@ -168,10 +168,10 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub held_out: u32,
     /// Optimiser steps
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub steps: u32,
     /// Seed of weights, batches and noise
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Name of the bundle
     #[arg(long, default_value = "lpbf-descriptors")]

@@ -3,7 +3,7 @@
 
 use super::histogram;
 use microdiff_design::{AnalysisSummary, Design, DesignDocument};
-use microdiff_domain::{DefectClass, PARAMETER_COUNT, Parameter};
+use microdiff_domain::{DefectClass, PARAMETER_COUNT, Parameter, Scale};
 use std::fmt::Write;
 
 const BINS: usize = 48;
@@ -98,7 +98,8 @@ fn write_marginal(text: &mut String, design: &Design, parameter: Parameter) -> s
     )?;
     writeln!(text, "  scan  |{}|", histogram::bars(&posterior, full_scale))?;
     writeln!(text, "  prior |{}|", histogram::bars(&prior, full_scale))?;
-    writeln!(text, "         {:<24}{:>24}\n", range.low, range.high)
+    let scale = if range.scale == Scale::Log { "log scale" } else { "" };
+    writeln!(text, "         {:<19}{scale:^10}{:>19}\n", range.low, range.high)
 }
 
 fn write_tail(text: &mut String, document: &DesignDocument) -> std::fmt::Result {

@@ -198,6 +198,12 @@ pub struct ServeArgs {
     /// Directory for the job database and uploaded scans
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Model bundle to use instead of the built-in one
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Log level, as in info or info,microdiff.imaging=debug
+    #[arg(long, value_name = "LEVELS")]
+    pub log_level: Option<String>,
     /// Configuration file (TOML); flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -2,40 +2,40 @@
 
 use crate::args::ServeArgs;
 use crate::failure::Failure;
-use microdiff_server::Config;
+use crate::output;
+use microdiff_server::{Config, Overrides, Ready, ServerError};
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Self {
+        if error.is_usage() { Failure::usage(error) } else { Failure::internal(error) }
+    }
+}
 
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let config = config(args)?;
+    let overrides = Overrides {
+        listen: args.listen,
+        metrics_listen: args.metrics_listen,
+        gpu_listen: args.gpu_listen,
+        admin_listen: args.admin_listen,
+        data_dir: args.data_dir.clone(),
+        model_dir: args.model.clone(),
+        log_level: args.log_level.clone(),
+    };
+    let config = Config::load(args.config.as_deref(), overrides)?;
     if args.check_config {
-        return crate::output::print("configuration is valid\n");
+        return output::print("configuration is valid\n");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(microdiff_server::run(config)).map_err(Failure::internal)
+    let outcome = runtime.block_on(microdiff_server::run(config, announce));
+    // A design that outlived the drain is back in the queue; its thread is not waited for.
+    runtime.shutdown_background();
+    Ok(outcome?)
 }
 
-fn config(args: &ServeArgs) -> Result<Config, Failure> {
-    let mut config = match &args.config {
-        Some(path) => Config::read(path).map_err(Failure::usage)?,
-        None => Config::default(),
-    };
-    if let Some(address) = args.listen {
-        config.listen = address;
-    }
-    if let Some(address) = args.metrics_listen {
-        config.metrics_listen = address;
-    }
-    if let Some(address) = args.gpu_listen {
-        config.gpu_listen = address;
-    }
-    if let Some(address) = args.admin_listen {
-        config.admin_listen = address;
-    }
-    if let Some(directory) = &args.data_dir {
-        config.data_dir.clone_from(directory);
-    }
-    config.check().map_err(Failure::usage)?;
-    Ok(config)
+/// Whoever started the service reads the addresses from stdout; a closed stdout is their choice.
+fn announce(ready: &Ready) {
+    let _ = output::print(&ready.line());
 }

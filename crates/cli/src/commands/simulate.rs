@@ -56,14 +56,15 @@ fn write(
         move |error| Failure::internal(format!("cannot write {path}: {error}"))
     };
     let labels = output.with_extension("labels.tif");
-    io::write_tiff_u8(&labels, &simulation.labels, request.voxel_size).map_err(refuse(&labels))?;
+    io::write_tiff_u8(&labels, &simulation.labels, Some(request.voxel_size))
+        .map_err(refuse(&labels))?;
     let truth = output.with_extension("truth.json");
     output::write_file(&truth, (output::json(&simulation.truth)? + "\n").as_bytes())?;
     match request.depth {
-        BitDepth::U16 => io::write_tiff_u16(output, &simulation.scan, request.voxel_size),
+        BitDepth::U16 => io::write_tiff_u16(output, &simulation.scan, Some(request.voxel_size)),
         BitDepth::U8 => {
             let narrow = simulation.scan_u8().map_err(Failure::internal)?;
-            io::write_tiff_u8(output, &narrow, request.voxel_size)
+            io::write_tiff_u8(output, &narrow, Some(request.voxel_size))
         }
     }
     .map_err(refuse(output))

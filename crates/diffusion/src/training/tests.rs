@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 const NOISE: f64 = 0.5;
 
 /// Rows whose posterior is known: the first descriptor is the sum of the first two latent
-/// parameters and noise, the second the third parameter and noise, the rest noise alone. The
+/// parameters and noise, the second the third parameter and noise, two more are noise alone and the
+/// rest constant, so that the problem does not grow with the schema. The
 /// class is whether the first descriptor is positive.
 fn linear_rows(count: usize, seed: u64) -> RowSet {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -23,6 +24,7 @@ fn linear_rows(count: usize, seed: u64) -> RowSet {
         let mut values = [0.0; DESCRIPTOR_COUNT].map(|_: f64| draw());
         values[0] = latent[0] + latent[1] + NOISE * values[0];
         values[1] = latent[2] + NOISE * values[1];
+        values.iter_mut().skip(4).for_each(|value| *value = 0.0);
         Row {
             alloy,
             spot: None,

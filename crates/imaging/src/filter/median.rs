@@ -106,11 +106,9 @@ fn lanes(row: &[u16], x: usize) -> Lanes {
 }
 
 fn order(values: &mut [Lanes], low: usize, high: usize) {
-    for lane in 0..LANES {
-        let (a, b) = (values[low][lane], values[high][lane]);
-        values[low][lane] = a.min(b);
-        values[high][lane] = a.max(b);
-    }
+    let (a, b) = (values[low], values[high]);
+    values[low] = std::array::from_fn(|lane| a[lane].min(b[lane]));
+    values[high] = std::array::from_fn(|lane| a[lane].max(b[lane]));
 }
 
 /// Sorting network for nine values, 25 comparisons (Floyd, in Knuth, TAOCP 3, 5.3.4).

@@ -121,12 +121,13 @@ fn fit(samples: &[([f64; TERMS], f64)], solid: Solid) -> Option<Polynomial> {
         if count < 20 * TERMS {
             return None;
         }
-        for i in 0..TERMS {
-            // Keeps the fit tame where voids leave a region without solid.
-            normal[i][i] += if i == 0 { 0.0 } else { 2e-3 * count as f64 };
-            for j in 0..i {
-                normal[j][i] = normal[i][j];
+        let lower = normal;
+        for (i, row) in normal.iter_mut().enumerate() {
+            for (j, below) in lower.iter().enumerate().skip(i + 1) {
+                row[j] = below[i];
             }
+            // Keeps the fit tame where voids leave a region without solid.
+            row[i] += if i == 0 { 0.0 } else { 2e-3 * count as f64 };
         }
         polynomial = Polynomial(solve(normal)?);
         // A normal distribution cut at 2.5 sd keeps 0.955 of its sd.

@@ -12,6 +12,9 @@ use tiff::decoder::{Decoder, DecodingResult, Limits as DecoderLimits};
 use tiff::tags::{ByteOrder, Tag};
 use tiff::{ColorType, TiffError, TiffFormatError};
 
+/// Memory the values of one tag may take, decoded: two million strips.
+const DIRECTORY_BYTES: usize = 64 << 20;
+
 /// What all pages must share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageKind {
@@ -22,8 +25,10 @@ pub(super) struct PageKind {
 }
 
 impl PageKind {
+    /// Decoded bytes; more than can be addressed counts as all of them.
     fn bytes(&self) -> u64 {
-        self.height as u64 * self.width as u64 * self.bytes_per_voxel
+        let voxels = (self.height as u64).saturating_mul(self.width as u64);
+        voxels.saturating_mul(self.bytes_per_voxel)
     }
 
     /// In words.
@@ -51,11 +56,7 @@ impl Pages {
     pub(super) fn open(path: &Path) -> Result<Self, ImagingError> {
         let (reader, length) = open(path)?;
         let fault = |error: TiffError| explain(path, error);
-        // A large cap, as the real budget is checked here before decoding.
-        let mut limits = DecoderLimits::default();
-        limits.decoding_buffer_size = usize::MAX / 4;
-        limits.intermediate_buffer_size = 1 << 30;
-        let mut decoder = Decoder::new(reader).map_err(fault)?.with_limits(limits);
+        let mut decoder = Decoder::new(reader).map_err(fault)?.with_limits(limits(0, length));
         let page = page_kind(path, &mut decoder, 1)?;
         let tags = read_tags(path, &mut decoder)?;
         let contiguous = contiguous_slices(path, &mut decoder, (&tags, page, length))?;
@@ -80,6 +81,8 @@ impl Pages {
                 });
             }
         }
+        // The budget has the last word on the page; the decoder only has to let it through.
+        let decoder = decoder.with_limits(limits(page.bytes(), length));
         let pages = Self { path: path.to_owned(), decoder, page, directories, contiguous, tags };
         pages.check_description()?;
         Ok(pages)
@@ -125,8 +128,9 @@ impl Pages {
         limits: &Limits,
     ) -> Result<(), ImagingError> {
         let total = u128::from(self.page.bytes()) * u128::from(pages);
-        // Floats are kept at 4 bytes while they are read.
-        let kept = total.max(u128::from(pages) * (self.page.height * self.page.width) as u128);
+        // All but 8 and 16 bit integers are kept at 4 bytes while they are read.
+        let small = ["u8", "i8", "u16", "i16"].contains(&self.page.kind);
+        let kept = if small { total } else { total * 4 / u128::from(self.page.bytes_per_voxel) };
         let refuse =
             |reason: String| Err(ImagingError::TooLarge { path: shown(&self.path), reason });
         if pages > limits.pages as u64 {
@@ -210,6 +214,16 @@ impl Pages {
     }
 }
 
+/// The decoder takes memory for the values of a tag on the word of the tag, as far as its limit
+/// for a page goes; so while directories are read the page must not count.
+fn limits(page_bytes: u64, length: u64) -> DecoderLimits {
+    let within = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let mut limits = DecoderLimits::default();
+    limits.decoding_buffer_size = within(page_bytes).max(DIRECTORY_BYTES);
+    limits.intermediate_buffer_size = within(length);
+    limits
+}
+
 fn page_kind(
     path: &Path,
     decoder: &mut Decoder<BufReader<File>>,
@@ -231,9 +245,9 @@ fn page_kind(
         unsupported(format!("page {number} has {bits} bits per voxel in sample format {format}"))
     })?;
     let (chunk_width, chunk_height) = decoder.chunk_dimensions();
-    let page = u64::from(width) * u64::from(height);
-    let chunk =
-        u64::from(chunk_width) * u64::from(chunk_height.min(height.next_multiple_of(16).max(16)));
+    let page = u128::from(width) * u128::from(height);
+    let strip = u64::from(chunk_height).min(u64::from(height) + 65_536);
+    let chunk = u128::from(chunk_width) * u128::from(strip);
     // A tile may overhang the page, but one much larger only serves to exhaust memory.
     if chunk > 4 * page + (1 << 20) {
         let reason = format!("page {number} has tiles of {chunk_width} x {chunk_height}");

@@ -8,9 +8,11 @@ const BAND_UM: [f64; 2] = [15.0, 120.0];
 const CANDIDATES: usize = 120;
 /// Strength and echo a period must have to be reported; the strength of white noise falls with
 /// the number of slices n as about 3 / n per frequency, and the strongest of many is taken.
-const REPORTED_STRENGTH: f64 = 0.12;
+const REPORTED_STRENGTH: f64 = 0.3;
 const REPORTED_NOISE: f64 = 25.0;
-const REPORTED_ECHO: f64 = 0.15;
+const REPORTED_ECHO: f64 = 0.25;
+/// Periods the scan must hold.
+const REPORTED_PERIODS: f64 = 3.0;
 
 /// The strongest period of a profile.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,7 +61,8 @@ pub(crate) fn layer_period(profile: &[f64], voxel_um: f64) -> Option<LayerPeriod
     let period_um = 1.0 / frequency;
     let strength = power[best].min(1.0);
     let echo = autocorrelation(&centred, period_um / voxel_um);
-    let reported = strength > REPORTED_STRENGTH.max(REPORTED_NOISE / n as f64)
+    let reported = period_um * REPORTED_PERIODS <= n as f64 * voxel_um
+        && strength > REPORTED_STRENGTH.max(REPORTED_NOISE / n as f64)
         && echo > REPORTED_ECHO
         && best > 0;
     Some(LayerPeriod { period_um, strength, echo, reported })

@@ -64,7 +64,7 @@ pub(crate) fn measure(pores: &Pores, voxel_um: f64) -> Vec<Pore> {
     }
     let mut all: Vec<Pore> = sums.iter().map(|sums| sums.pore(voxel_um)).collect();
     // Stable: equal volumes stay in raster order.
-    all.sort_by(|a, b| b.voxels.cmp(&a.voxels));
+    all.sort_by_key(|pore| std::cmp::Reverse(pore.voxels));
     all
 }
 

@@ -200,6 +200,7 @@ pub async fn serve(
     drain(&app, &mut workers, &mut tasks).await;
     upkeep.abort();
     app.queue.store().close().await;
+    app.files.release();
     tracing::info!("stopped");
     Ok(())
 }

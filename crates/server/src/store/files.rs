@@ -15,8 +15,8 @@ const STORED: &str = "scan";
 pub struct ScanFiles {
     root: PathBuf,
     scans: PathBuf,
-    // Held for as long as any clone lives; the system lets go of it when the process dies.
-    _lock: Arc<File>,
+    // Held until released or until no clone lives; the system lets go of it when the process dies.
+    lock: Arc<File>,
 }
 
 impl ScanFiles {
@@ -42,7 +42,15 @@ impl ScanFiles {
             }
             Err(TryLockError::Error(error)) => return Err(fault(error.to_string())),
         }
-        Ok(Self { root: root.to_owned(), scans, _lock: Arc::new(lock) })
+        Ok(Self { root: root.to_owned(), scans, lock: Arc::new(lock) })
+    }
+
+    /// Lets go of the directory's lock, for all clones: a design that outlasted the drain may still
+    /// hold one.
+    pub(crate) fn release(&self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(error = %error, "cannot release the lock of the data directory");
+        }
     }
 
     /// Place of the job database.

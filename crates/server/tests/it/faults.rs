@@ -119,7 +119,7 @@ async fn a_required_gpu_is_unhealthy_exactly_when_none_is_there() {
     .await;
     let page = server.gpu_metrics().await;
     let devices = page.lines().find_map(|line| line.strip_prefix("microdiff_gpu_devices "));
-    let there = devices.unwrap() != "0";
+    let there = devices.unwrap().parse::<f64>().unwrap() > 0.0;
     let expected = if there { (200, "\"gpu\":true") } else { (503, "\"gpu\":false") };
     server.until("/health/detailed", expected.0, expected.1).await;
     server.drain().await;

@@ -5,13 +5,12 @@ use std::path::Path;
 /// `UPDATE_GOLDEN=1` rewrites the goldens.
 #[test]
 fn help_matches_its_golden() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for command in ["", "design", "analyze", "simulate", "evaluate", "serve"] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let help = succeed(&args);
         let name = if command.is_empty() { "microdiff" } else { command };
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden")
-            .join(format!("help-{name}.txt"));
+        let golden = folder.join(format!("help-{name}.txt"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&golden, &help).expect("the golden is written");
         }

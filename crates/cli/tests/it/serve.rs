@@ -104,6 +104,15 @@ impl Service {
         self.send("api", &head, &body)
     }
 
+    /// Asks until the status is the wanted one.
+    fn poll(&self, path: &str, status: u16) {
+        let end = Instant::now() + DEADLINE;
+        while self.get("api", path).status != status {
+            assert!(Instant::now() < end, "{path} does not become {status}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Polls a job until it has ended.
     fn ended(&self, id: &str) -> Value {
         let answer = self.get("api", &format!("/v1/designs/{id}?wait=60"));
@@ -197,7 +206,7 @@ fn the_ready_line_names_listeners_that_answer() {
     assert_eq!((health.status, &health.json()["status"]), (200, &Value::from("healthy")));
     assert!(health.head.contains("cache-control: no-store"), "{}", health.head);
     assert_eq!(service.get("api", "/livez").status, 200);
-    assert_eq!(service.get("api", "/readyz").status, 200);
+    service.poll("/readyz", 200);
     let detailed = service.get("api", "/health/detailed").json();
     for check in ["database", "gpu", "model", "storage"] {
         assert_eq!(detailed["checks"][check], true, "{detailed}");
@@ -357,7 +366,7 @@ fn a_taken_port_and_a_bad_configuration_stop_the_start() {
             "--data-dir",
             text(data.path()),
         ],
-        1,
+        2,
     );
     assert!(line.contains(&address), "{line}");
     let config = data.path().join("config.toml");

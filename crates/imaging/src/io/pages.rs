@@ -15,6 +15,13 @@ use tiff::{ColorType, TiffError, TiffFormatError};
 /// Memory the values of one tag may take, decoded: two million strips.
 const DIRECTORY_BYTES: usize = 64 << 20;
 
+/// Channels that could be the colours of one picture.
+const MOST_COLOURS: u64 = 4;
+
+/// Decoded size up to which no ratio of decompression does harm: a drawing without noise packs
+/// thousands of times smaller and is no attack.
+const HARMLESS_BYTES: u128 = 128 << 20;
+
 /// What all pages must share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageKind {
@@ -98,7 +105,11 @@ impl Pages {
         let path = || shown(&self.path);
         for key in ["channels", "frames"] {
             let count = self.tags.imagej_count(key);
-            if count > 1 {
+            // Writers that are not told what the axes mean call the slices channels or times; as
+            // the only long axis it can be nothing else.
+            let slices_by_another_name =
+                count > MOST_COLOURS && count == self.tags.imagej_count("images");
+            if count > 1 && !slices_by_another_name {
                 let reason = format!("an ImageJ stack of {count} {key}; give one volume");
                 return Err(ImagingError::Unsupported { path: path(), reason });
             }
@@ -144,7 +155,8 @@ impl Pages {
                 limits.decoded_bytes >> 20
             ));
         }
-        if total > u128::from(stored) * u128::from(limits.expansion) {
+        let bomb = total > u128::from(stored) * u128::from(limits.expansion);
+        if bomb && total > HARMLESS_BYTES {
             return refuse(format!(
                 "{stored} bytes unpack to {total}, more than {} times as many (a decompression \
                  bomb)",

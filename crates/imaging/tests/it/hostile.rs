@@ -154,9 +154,9 @@ fn huge_tiles_of_a_small_page_are_refused() {
 #[test]
 fn a_decompression_bomb_is_called_one() {
     let bench = Bench::new();
-    let zeros = vec![0u8; 4000 * 4000];
+    let zeros = vec![0u8; 9 * 4000 * 4000];
     let deflate = Compression::Deflate(DeflateLevel::Best);
-    write_pages::<colortype::Gray8>(&bench.path(), [1, 4000, 4000], &zeros, (deflate, None));
+    write_pages::<colortype::Gray8>(&bench.path(), [9, 4000, 4000], &zeros, (deflate, None));
     let limits = Limits { expansion: 500, ..Limits::default() };
     let options = ReadOptions { limits, ..ReadOptions::default() };
     let error = read_scan(&bench.path(), &options).unwrap_err();
@@ -176,6 +176,15 @@ fn a_stack_that_promises_more_slices_is_refused() {
         let error = bench.refusal();
         assert!(error.to_string().contains("promises 9 slices"), "{error}");
     }
+    // Twelve channels and nothing else are slices that were not told so; three are colours.
+    let text = "ImageJ=1.53t\nimages=12\nchannels=12\n";
+    let plain = (Compression::Uncompressed, Some(text));
+    write_pages::<colortype::Gray16>(&bench.path(), [12, 10, 11], &values(1), plain);
+    assert_eq!(read_scan(&bench.path(), &ReadOptions::default()).unwrap().voxels.shape()[0], 12);
+    let text = "ImageJ=1.53t\nimages=3\nchannels=3\n";
+    let plain = (Compression::Uncompressed, Some(text));
+    write_pages::<colortype::Gray16>(&bench.path(), [3, 10, 11], &values(1), plain);
+    assert_eq!(bench.refusal().code(), "scan_unsupported");
     let text = "ImageJ=1.53t\nimages=4\nchannels=2\nslices=2\n";
     let plain = (Compression::Uncompressed, Some(text));
     write_pages::<colortype::Gray16>(&bench.path(), [4, 10, 11], &values(1), plain);

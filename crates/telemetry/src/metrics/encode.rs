@@ -134,6 +134,14 @@ pub(super) fn push_f64(out: &mut String, value: f64) {
     }
 }
 
+/// The same without the point where nothing follows it, as in a gauge that counts.
+fn push_value(out: &mut String, value: f64) {
+    push_f64(out, value);
+    if out.ends_with(".0") {
+        out.truncate(out.len() - 2);
+    }
+}
+
 fn push_u64(out: &mut String, value: u64) {
     out.push_str(itoa::Buffer::new().format(value));
 }
@@ -210,7 +218,7 @@ impl Page<'_> {
     fn value(&mut self, series: &Series, bits: u64) {
         if bits != ABSENT {
             self.out.push_str(series.rendered.line(0));
-            push_f64(&mut self.out, f64::from_bits(bits));
+            push_value(&mut self.out, f64::from_bits(bits));
             self.out.push('\n');
         }
     }
@@ -240,7 +248,7 @@ impl Page<'_> {
             }
         });
         self.out.push_str(series.rendered.line(layout.buckets()));
-        push_f64(&mut self.out, sum);
+        push_value(&mut self.out, sum);
         self.out.push('\n');
         self.out.push_str(series.rendered.line(layout.buckets() + 1));
         // The buckets of this page, not a cell of its own: the two agree by construction.
@@ -261,7 +269,7 @@ impl Page<'_> {
         if let Some([high, low, value, micros]) = newest {
             let trace = TraceId::from_halves(high, low);
             let _ = write!(self.out, " # {{trace_id=\"{trace}\"}} ");
-            push_f64(&mut self.out, f64::from_bits(value));
+            push_value(&mut self.out, f64::from_bits(value));
             let _ = write!(self.out, " {}.{:06}", micros / 1_000_000, micros % 1_000_000);
         }
     }

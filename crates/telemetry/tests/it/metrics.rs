@@ -184,7 +184,7 @@ proptest! {
         let page = registry.encode(Format::Text);
         let line = page.lines().find(|line| line.starts_with("bakery_heat_celsius{")).unwrap();
         let shown = line.strip_prefix("bakery_heat_celsius{oven=\"").unwrap();
-        let shown = shown.strip_suffix("\"} 1.0").unwrap();
+        let shown = shown.strip_suffix("\"} 1").unwrap();
         prop_assert_eq!(unescape(shown), value);
     }
 

@@ -166,6 +166,7 @@ impl Crew {
         let _ids = span.context().log_span().entered();
         let text = document.and_then(|document| {
             self.count_answer(&document);
+            log_stages(claim, &document);
             serde_json::to_string(&document).map_err(|error| EngineFailure {
                 public: Failure::internal("answer_unwritable"),
                 internal: error.to_string(),
@@ -278,6 +279,28 @@ impl Crew {
         let failure = Failure::internal("attempts_exhausted");
         self.write_end(claim, &Outcome::Failed(failure)).await;
     }
+}
+
+/// What each stage found, for whoever turns its logger to `debug`.
+fn log_stages(claim: &Claim, document: &DesignDocument) {
+    let (job_id, request_id) = (&claim.job.id, &claim.job.request_id);
+    tracing::debug!(
+        target: "microdiff_imaging",
+        %request_id,
+        %job_id,
+        porosity = document.analysis.porosity,
+        pores = document.analysis.pore_count,
+        "Scan measured"
+    );
+    tracing::debug!(
+        target: "microdiff_optimization",
+        %request_id,
+        %job_id,
+        samples = document.request.samples,
+        steps = document.request.steps,
+        out_of_distribution = document.out_of_distribution.score,
+        "Posterior drawn"
+    );
 }
 
 fn panicked() -> EngineFailure {

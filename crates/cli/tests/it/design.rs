@@ -1,4 +1,4 @@
-use crate::binary::{fixture, microdiff, simulate, succeed, succeed_json, text};
+use crate::binary::{fixture, microdiff, succeed, succeed_json, text};
 use serde_json::Value;
 
 const PARAMETERS: [&str; 5] = [

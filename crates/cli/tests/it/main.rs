@@ -1,9 +1,16 @@
 //! The real binary, as a user runs it.
 
+#[cfg(test)]
 mod analyze;
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
 mod binary;
+#[cfg(test)]
 mod design;
+#[cfg(test)]
 mod help;
+#[cfg(test)]
 mod serve;
+#[cfg(test)]
 mod simulate;

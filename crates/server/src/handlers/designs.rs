@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use microdiff_telemetry::traces::ParentSpan;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::Instant;
 
-/// A job as a client sees it.
+/// A job as a client sees it. One that succeeded *is* its answer document, with the job's fields
+/// beside it; until then it says what was asked.
 #[derive(Serialize)]
 struct JobView<'a> {
     id: String,
@@ -22,17 +22,18 @@ struct JobView<'a> {
     created: String,
     updated: String,
     attempts: u32,
-    scan: ScanView<'a>,
-    request: &'a crate::jobs::JobRequest,
+    upload: UploadView<'a>,
     links: Links,
     #[serde(skip_serializing_if = "Option::is_none")]
-    document: Option<&'a RawValue>,
+    request: Option<&'a crate::jobs::JobRequest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<serde_json::Value>,
+    #[serde(flatten)]
+    document: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 #[derive(Serialize)]
-struct ScanView<'a> {
+struct UploadView<'a> {
     name: &'a str,
     bytes: u64,
 }
@@ -180,8 +181,8 @@ fn place(id: JobId) -> String {
 }
 
 fn view(job: &Job) -> Result<Response, Problem> {
-    let document = job.result.as_deref().map(serde_json::from_str::<&RawValue>).transpose();
-    let document = document.map_err(|error| {
+    let document = job.result.as_deref().map(serde_json::from_str).transpose();
+    let document: Option<_> = document.map_err(|error| {
         tracing::error!(error = %error, job_id = %job.id, "a stored document is not JSON");
         Problem::internal("record_unreadable")
     })?;
@@ -199,11 +200,11 @@ fn view(job: &Job) -> Result<Response, Problem> {
         created: time(job.created_ms),
         updated: time(job.updated_ms),
         attempts: job.attempts,
-        scan: ScanView { name: &job.scan_name, bytes: job.scan_bytes },
-        request: &job.request,
+        upload: UploadView { name: &job.scan_name, bytes: job.scan_bytes },
         links: Links { own: place(job.id) },
-        document,
+        request: document.is_none().then_some(&job.request),
         problem,
+        document,
     };
     Ok(Json(view).into_response())
 }

@@ -72,7 +72,7 @@ fn wait() -> Value {
 
 fn submit() -> Value {
     let mut responses = Map::new();
-    responses.insert("200".into(), job_response("Ended within `wait`, with the document"));
+    responses.insert("200".into(), answer_response("Ended within `wait`: the answer"));
     responses.insert("202".into(), job_response("Recorded; follow the Location"));
     for (status, about) in [
         ("400", "A field is missing, unknown or out of range"),
@@ -110,9 +110,22 @@ fn get_design() -> Value {
             wait(),
         ],
         "responses": {
-            "200": job_response("The job, with its document or problem once it has ended"),
+            "200": answer_response("The job, with its answer or problem once it has ended"),
             "404": { "$ref": "#/components/responses/Problem" },
         },
+    })
+}
+
+fn answer_response(about: &str) -> Value {
+    let parts =
+        ["Job", "Design"].map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }));
+    let [job, design] = parts;
+    json!({
+        "description": about,
+        "content": { "application/json": { "schema": { "anyOf": [
+            { "allOf": [job.clone(), design] },
+            job,
+        ] } } },
     })
 }
 
@@ -175,20 +188,20 @@ fn form() -> Value {
 fn job() -> Value {
     json!({
         "type": "object",
-        "required": ["id", "state", "created", "updated", "attempts", "scan", "request", "links"],
+        "description": "A job; once it has succeeded, also every field of the answer document",
+        "required": ["id", "state", "created", "updated", "attempts", "upload", "links"],
         "properties": {
             "id": { "type": "string", "format": "uuid" },
             "state": { "type": "string", "enum": ["queued", "running", "succeeded", "failed"] },
             "created": { "type": "string", "format": "date-time" },
             "updated": { "type": "string", "format": "date-time" },
             "attempts": { "type": "integer" },
-            "scan": {
+            "upload": {
                 "type": "object",
                 "properties": { "name": { "type": "string" }, "bytes": { "type": "integer" } },
             },
             "request": { "type": "object" },
             "links": { "type": "object", "properties": { "self": { "type": "string" } } },
-            "document": { "$ref": "#/components/schemas/Design" },
             "problem": { "$ref": "#/components/schemas/Problem" },
         },
     })

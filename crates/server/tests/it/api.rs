@@ -23,8 +23,8 @@ async fn a_scan_becomes_a_posterior_that_its_seed_reproduces() {
     let (status, first) = read(server.post("?wait=60", form(scan())).await).await;
     assert_eq!(status, 200, "{first}");
     assert_eq!(first["state"], "succeeded");
-    assert_eq!(first["scan"]["name"], "part 7.tif");
-    let document = &first["document"];
+    assert_eq!(first["upload"]["name"], "part 7.tif");
+    let document = &first;
     assert_eq!(document["schema"], "microdiff.design/1");
     assert_eq!(document["seed"], 11);
     assert_eq!(document["scan"]["shape"], json!([48, 48, 48]));
@@ -38,7 +38,7 @@ async fn a_scan_becomes_a_posterior_that_its_seed_reproduces() {
     assert_eq!((status, &stored), (200, &first), "what is stored is what was answered");
     let (_, again) = read(server.post("?wait=60", form(scan())).await).await;
     for part in ["scan", "analysis", "posterior", "defects", "out_of_distribution"] {
-        assert_eq!(again["document"][part], document[part], "{part}");
+        assert_eq!(again[part], document[part], "{part}");
     }
     server.drain().await;
 }

@@ -15,8 +15,8 @@ const PHASE: LabelSpec = LabelSpec::closed(
 );
 const VALIDATION_SET: LabelSpec = LabelSpec::open("validation_set");
 
-/// Out-of-distribution scores are distances in standard deviations; most lie below 10.
-const SCORE_BUCKETS: &[f64] = &[0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 50.0];
+/// An out-of-distribution score is a distance over the distance at which scans are flagged.
+const SCORE_BUCKETS: &[f64] = &[0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0];
 
 /// Time of one inference.
 pub const INFERENCE_DURATION: MetricSpec = MetricSpec::histogram(

@@ -158,6 +158,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).retry_after(10)
     }
 
+    /// 403: a browser's page has no business on the admin listener.
+    #[must_use]
+    pub fn foreign_origin() -> Self {
+        let detail = "The admin listener answers no request that carries an Origin header.";
+        Self::new(StatusCode::FORBIDDEN, "foreign_origin", detail)
+    }
+
     /// 504: not answered in time.
     #[must_use]
     pub fn deadline() -> Self {

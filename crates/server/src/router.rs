@@ -2,6 +2,7 @@
 
 use crate::App;
 use crate::handlers::{admin, designs, index, models, openapi, unknown_route, wrong_method};
+use crate::listen::Role;
 use crate::present;
 use crate::problem::Problem;
 use axum::Router;
@@ -9,10 +10,38 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use http::Method;
 use std::sync::Arc;
 
 /// Longest body of the admin listener, bytes.
 const ADMIN_BODY_BYTES: usize = 16 * 1024;
+
+/// The route templates of a listener, for their series to exist before the first request.
+pub(crate) fn endpoints(role: Role) -> &'static [(Method, &'static str)] {
+    match role {
+        Role::Api => &[
+            (Method::POST, "/v1/designs"),
+            (Method::GET, "/v1/designs/{id}"),
+            (Method::GET, "/v1/models"),
+            (Method::GET, "/v1/alloys"),
+            (Method::GET, "/openapi.json"),
+            (Method::GET, "/"),
+            (Method::GET, "/health"),
+            (Method::GET, "/health/detailed"),
+            (Method::GET, "/livez"),
+            (Method::GET, "/readyz"),
+            (Method::GET, "/startupz"),
+        ],
+        Role::Metrics => &[(Method::GET, "/metrics")],
+        Role::Gpu => &[(Method::GET, "/gpu-metrics")],
+        Role::Admin => &[
+            (Method::GET, "/loglevel"),
+            (Method::PUT, "/loglevel"),
+            (Method::GET, "/cardinality"),
+            (Method::POST, "/drain"),
+        ],
+    }
+}
 
 /// The routes of the API; health routes are merged by the caller.
 pub(crate) fn api(app: &Arc<App>) -> Router<Arc<App>> {
@@ -38,6 +67,17 @@ pub(crate) fn admin() -> Router<Arc<App>> {
         .route("/cardinality", get(admin::cardinality))
         .route("/drain", post(admin::drain))
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES))
+        .route_layer(from_fn(no_browser))
+}
+
+/// Refuses what a page in a browser sends: the listener has no credentials, and a browser on this
+/// machine reaches loopback for any page it shows. Browsers name the page's origin; `curl` and
+/// scripts do not.
+async fn no_browser(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(http::header::ORIGIN) {
+        return Problem::foreign_origin().into_response();
+    }
+    next.run(request).await
 }
 
 /// Puts the routes of one socket together: problem documents for everything that is not served.

@@ -161,7 +161,7 @@ pub fn telemetry_options(config: &Config) -> Result<TelemetryOptions, ServerErro
     };
     options.traces = TraceOptions::from_env()?;
     if let Some(endpoint) = &config.traces.endpoint {
-        options.traces.endpoint = Some(endpoint.clone());
+        options.traces.set_base(endpoint);
     }
     options.redaction.shown_dirs = vec![config.data_dir.clone()];
     Ok(options)
@@ -285,6 +285,9 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
         };
     }
     let layer = HttpLayer::new(&app.telemetry, HttpOptions::default());
+    for (method, endpoint) in bound.roles.iter().flat_map(|role| router::endpoints(*role)) {
+        layer.declare(method, endpoint);
+    }
     (router::finish(routes, app).layer(layer), options)
 }
 

@@ -243,7 +243,7 @@ mod tests {
         poller.poll();
         assert_eq!(*status.lock().unwrap(), GpuStatus { polls: 1, driver: false, devices: 0 });
         let page = registry.encode(Format::Text);
-        assert!(page.contains("\nt_gpu_devices 0.0\n") && page.contains("\nt_gpu_up 0.0\n"));
+        assert!(page.contains("\nt_gpu_devices 0\n") && page.contains("\nt_gpu_up 0\n"));
         assert!(!page.contains("cuda:"));
         assert_eq!(registry.refused(), 0);
     }

@@ -1,4 +1,5 @@
-use super::form::{self, Form};
+use super::form::{self, Form, Intake};
+use super::unparsed::Unparsed;
 use crate::App;
 use crate::problem::{Place, Problem};
 use crate::store::{Job, JobId, JobState, NewJob};
@@ -55,20 +56,29 @@ pub(crate) async fn submit(
     // What is left of the request must not be held across an await: its body is not `Sync`.
     let declared = request.body().size_hint().lower();
     admit(&app, declared).await?;
-    let Ok(_upload) = app.uploads.try_acquire() else {
+    let Ok(upload) = app.uploads.try_acquire() else {
         app.metrics.rejected_uploads.inc();
         return Err(Problem::uploads_full(app.config.limits.uploads));
     };
     let id = JobId::fresh();
     let origin = crate::present::origin(&request);
+    let intake = Intake { app: &app, id, unparsed: Unparsed::default() };
+    let request = intake.unparsed.watch(request);
     let body =
         Multipart::from_request(request, &()).await.map_err(|_| Problem::wrong_media_type())?;
     let limit = app.config.limits.body_total();
     let form =
-        tokio::time::timeout(limit, form::receive(&app, id, body)).await.map_err(|_| {
+        tokio::time::timeout(limit, form::receive(&intake, body)).await.map_err(|_| {
             Problem::slow_body(&format!("the body did not arrive within {} s", limit.as_secs()))
         })??;
-    record(&app, id, form, &origin).await?;
+    // A task of its own: a client that leaves now must not leave a scan without a record.
+    let recording = {
+        let app = Arc::clone(&app);
+        tokio::spawn(async move { record(&app, id, form, &origin).await })
+    };
+    recording.await.map_err(|_| Problem::internal("record_failed"))??;
+    // Waiting for the answer is not uploading.
+    drop(upload);
     let job = await_job(&app, id, wait).await?;
     if let (JobState::Failed, Some(failure)) = (job.state, &job.failure) {
         let mut response = Problem::from(failure).into_response();

@@ -1,5 +1,6 @@
 //! From a multipart body to a stored scan and the fields beside it.
 
+use super::unparsed::Unparsed;
 use crate::App;
 use crate::jobs::JobRequest;
 use crate::problem::{Problem, echo};
@@ -8,7 +9,6 @@ use axum::extract::Multipart;
 use axum::extract::multipart::{Field, MultipartError};
 use http::StatusCode;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Longest value of a field other than the scan, bytes.
 const FIELD_BYTES: usize = 4096;
@@ -22,21 +22,27 @@ pub(super) struct Form {
     pub(super) request: JobRequest,
 }
 
+/// A submission as it comes in.
+pub(super) struct Intake<'a> {
+    pub(super) app: &'a App,
+    pub(super) id: JobId,
+    pub(super) unparsed: Unparsed,
+}
+
 /// Receives the form of a submission, storing the scan as it comes.
-pub(super) async fn receive(app: &App, id: JobId, mut body: Multipart) -> Result<Form, Problem> {
-    let idle = app.config.limits.body_idle();
+pub(super) async fn receive(intake: &Intake<'_>, mut body: Multipart) -> Result<Form, Problem> {
     let mut fields = BTreeMap::<&'static str, String>::new();
     let mut scan = None;
-    while let Some(field) = in_time(app, idle, body.next_field()).await? {
+    while let Some(field) = in_time(intake, body.next_field()).await? {
         match field.name() {
             Some("scan") if scan.is_some() => return Err(twice("scan")),
             Some("scan") => {
                 let name = clean_name(field.file_name().unwrap_or_default());
-                scan = Some((store(app, id, field).await?, name));
+                scan = Some((store(intake, field).await?, name));
             }
             name => {
                 let name = known_field(name.unwrap_or_default())?;
-                let value = text(app, name, field).await?;
+                let value = text(intake, name, field).await?;
                 if fields.insert(name, value).is_some() {
                     return Err(twice(name));
                 }
@@ -51,19 +57,17 @@ pub(super) async fn receive(app: &App, id: JobId, mut body: Multipart) -> Result
     }
 }
 
-async fn store(app: &App, id: JobId, mut field: Field<'_>) -> Result<ScanWriter, Problem> {
-    let idle = app.config.limits.body_idle();
-    let mut scan = app.files.create(id).await.map_err(|error| disk(&error))?;
-    while let Some(piece) = in_time(app, idle, field.chunk()).await? {
+async fn store(intake: &Intake<'_>, mut field: Field<'_>) -> Result<ScanWriter, Problem> {
+    let mut scan = intake.app.files.create(intake.id).await.map_err(|error| disk(&error))?;
+    while let Some(piece) = in_time(intake, field.chunk()).await? {
         scan.write(&piece).await.map_err(|error| disk(&error))?;
     }
     Ok(scan)
 }
 
-async fn text(app: &App, name: &str, mut field: Field<'_>) -> Result<String, Problem> {
-    let idle = app.config.limits.body_idle();
+async fn text(intake: &Intake<'_>, name: &str, mut field: Field<'_>) -> Result<String, Problem> {
     let mut bytes = Vec::new();
-    while let Some(piece) = in_time(app, idle, field.chunk()).await? {
+    while let Some(piece) = in_time(intake, field.chunk()).await? {
         if bytes.len() + piece.len() > FIELD_BYTES {
             let reason = format!("field \"{name}\" is longer than {FIELD_BYTES} bytes");
             return Err(Problem::invalid_field(&reason));
@@ -74,16 +78,20 @@ async fn text(app: &App, name: &str, mut field: Field<'_>) -> Result<String, Pro
         .map_err(|_| Problem::invalid_field(&format!("field \"{name}\" is not UTF-8 text")))
 }
 
-/// Awaits the next piece of the body, but not for longer than `idle`.
+/// Awaits the next piece of the body, but not for longer than a body may idle.
 async fn in_time<T>(
-    app: &App,
-    idle: Duration,
+    intake: &Intake<'_>,
     piece: impl Future<Output = Result<T, MultipartError>>,
 ) -> Result<T, Problem> {
+    let limits = &intake.app.config.limits;
+    let idle = limits.body_idle();
     match tokio::time::timeout(idle, piece).await {
-        Ok(Ok(value)) => Ok(value),
+        Ok(Ok(value)) => {
+            intake.unparsed.reset();
+            Ok(value)
+        }
         Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(Problem::body_too_large(app.config.limits.body_bytes))
+            Err(Problem::body_too_large(limits.body_bytes))
         }
         Ok(Err(_)) => Err(Problem::malformed_body(
             "the body breaks off or is not well-formed multipart/form-data",

@@ -6,6 +6,7 @@ mod form;
 pub(crate) mod index;
 pub(crate) mod models;
 pub(crate) mod openapi;
+mod unparsed;
 
 use crate::problem::Problem;
 

@@ -92,7 +92,7 @@ fn submit() -> Value {
     json!({
         "summary": "Ask for the process parameters behind a scan",
         "description": "The job is durable before 202 is answered. The same scan, request and seed \
-                        give the same document.",
+                        give the same posterior.",
         "parameters": [wait()],
         "requestBody": {
             "required": true,

@@ -233,8 +233,6 @@ impl Crew {
         }
         let path = self.files.path(&claim.job.scan).display().to_string();
         failure.detail = failure.detail.replace(&path, &claim.job.scan_name);
-        let root = self.files.root().display().to_string();
-        failure.detail = failure.detail.replace(&root, "");
         failure
     }
 

@@ -8,13 +8,17 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, SqlSafeStr};
 use std::borrow::Cow;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Job records in SQLite. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct JobStore {
     pool: SqlitePool,
+    path: PathBuf,
+    /// Which file was opened: a removed one would go on taking records that nobody finds again.
+    identity: (u64, u64),
 }
 
 impl JobStore {
@@ -37,7 +41,22 @@ impl JobStore {
             .connect_with(options)
             .await?;
         migrator().run(&pool).await?;
-        Ok(Self { pool })
+        let identity = identity(path).ok_or_else(|| ServerError::DataDir {
+            path: path.display().to_string(),
+            reason: "the database file vanished".to_owned(),
+        })?;
+        Ok(Self { pool, path: path.to_owned(), identity })
+    }
+
+    /// Takes and gives back the lock of a writer, in the file that still bears the database's name.
+    async fn prove_writable(&self) -> Result<(), ServerError> {
+        if identity(&self.path) != Some(self.identity) {
+            let reason = "the database file is not the one that was opened".to_owned();
+            return Err(ServerError::DataDir { path: self.path.display().to_string(), reason });
+        }
+        // Dropping the transaction rolls it back.
+        let lock = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(lock.rollback().await?)
     }
 
     /// Records a job as queued unless `capacity` jobs already wait; says whether it did. Returns
@@ -100,7 +119,24 @@ impl JobStore {
         .bind(now)
         .fetch_optional(&self.pool)
         .await?;
-        row.map(|row| read(&row)).transpose()
+        let Some(row) = row else { return Ok(None) };
+        match read(&row) {
+            Ok(claim) => Ok(Some(claim)),
+            Err(error) => {
+                self.fail_unreadable(&row).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a job whose record this version cannot understand; it would come back for ever.
+    async fn fail_unreadable(&self, row: &SqliteRow) -> Result<(), ServerError> {
+        let id: String = row.try_get("id")?;
+        sqlx::query("UPDATE jobs SET state = 'failed', lease_expires_ms = NULL WHERE id = ?1")
+            .bind(id)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     /// Puts the end of a claim's lease `lease` from now; false when the claim was lost.
@@ -250,7 +286,7 @@ impl JobStore {
         let version: Option<i64> = row.try_get("version")?;
         let newest = migrator().iter().map(|migration| migration.version).max();
         if version == newest {
-            return Ok(());
+            return self.prove_writable().await;
         }
         Err(ServerError::Record {
             id: "_sqlx_migrations".into(),
@@ -268,6 +304,12 @@ impl JobStore {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Device and inode of a file.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 fn migrator() -> Migrator {

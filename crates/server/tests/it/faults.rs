@@ -186,3 +186,55 @@ async fn a_job_left_running_by_a_dead_process_is_run_again() {
     assert_eq!(next.metric("microdiff_jobs_requeued_total{reason=\"restart\"}").await, 1.0);
     next.drain().await;
 }
+
+/// Waiting for an answer holds no upload slot: more clients may wait than may upload at once.
+#[tokio::test]
+async fn more_clients_may_wait_than_upload() {
+    let engine = Scripted::new(Script::Wait);
+    let dir = Arc::new(TempDir::new().unwrap());
+    let server =
+        Arc::new(start_with(engine.clone(), dir, |config| config.limits.uploads = 1).await);
+    let mut waiting = Vec::new();
+    for scan in 1..=3 {
+        let client = Arc::clone(&server);
+        let post = async move { client.post("?wait=60", form(vec![scan])).await.status() };
+        waiting.push(tokio::spawn(post));
+        server.until_metric("microdiff_jobs_submitted_total", f64::from(scan)).await;
+    }
+    engine.release();
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap(), 200);
+    }
+}
+
+/// A part's head that never ends is not kept in memory until the body limit, which is for scans.
+#[tokio::test]
+async fn a_head_that_does_not_end_is_cut_off() {
+    let server = start(Scripted::new(Script::Answer)).await;
+    let mut body = b"--b\r\ncontent-disposition: form-data; name=\"scan\"; filename=\"".to_vec();
+    body.resize(16 << 20, b'a');
+    let request = server
+        .client
+        .post(server.url("/v1/designs"))
+        .header("content-type", "multipart/form-data; boundary=b")
+        .body(body);
+    // The service may close while the client still writes; an answer, if it came through, is 400.
+    if let Ok(response) = request.send().await {
+        assert_eq!(read(response).await.1["code"], "malformed_body");
+    }
+    let refused = "microdiff_request_errors_total{error_type=\"malformed_body\"}";
+    server.until_metric(refused, 1.0).await;
+    server.drain().await;
+}
+
+/// A page in a browser on this machine can reach loopback; it cannot drain the service.
+#[tokio::test]
+async fn the_admin_listener_refuses_browsers() {
+    let server = start(Scripted::new(Script::Answer)).await;
+    let drain = format!("http://{}/drain", server.ready.admin);
+    let asked = server.client.post(drain).header("origin", "http://elsewhere.example");
+    let (status, problem) = read(asked.send().await.unwrap()).await;
+    assert_eq!((status, &problem["code"]), (403, &Value::from("foreign_origin")));
+    assert!(!server.stop.is_draining());
+    server.drain().await;
+}

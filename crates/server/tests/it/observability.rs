@@ -168,7 +168,7 @@ async fn collector() -> (String, Arc<Mutex<Vec<Span>>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
-    (format!("http://{address}/v1/traces"), spans)
+    (format!("http://{address}"), spans)
 }
 
 #[tokio::test]

@@ -116,6 +116,13 @@ impl Server {
         line.unwrap_or_else(|| panic!("{series} is not in\n{page}")).parse().unwrap()
     }
 
+    /// Polls until one series has the value.
+    pub async fn until_metric(&self, series: &str, value: f64) {
+        let series = format!("{series} {value}");
+        let reached = async { while !self.metrics().await.lines().any(|line| line == series) {} };
+        timeout(PATIENCE, reached).await.unwrap();
+    }
+
     /// Polls until a worker has a job.
     pub async fn busy(&self) {
         let busy = async { while self.metric("microdiff_workers{state=\"busy\"}").await < 1.0 {} };

@@ -78,6 +78,12 @@ impl HttpLayer {
         };
         Self { shared: Arc::new(shared) }
     }
+
+    /// Makes the series of a route exist at zero before its first request, so that a ratio over
+    /// them holds from the start. `endpoint` is the route's template.
+    pub fn declare(&self, method: &Method, endpoint: &str) {
+        self.shared.route(method, endpoint);
+    }
 }
 
 impl<S> Layer<S> for HttpLayer {

@@ -93,6 +93,13 @@ impl TraceOptions {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
+    /// Sends spans to a collector given by its base address, as `OTEL_EXPORTER_OTLP_ENDPOINT`
+    /// would: over HTTP the signal's path is added, if it is not there.
+    pub fn set_base(&mut self, base: &str) {
+        let base = base.trim_end_matches('/').trim_end_matches("/v1/traces");
+        self.endpoint = Some(from_base(base, self.protocol));
+    }
+
     /// Reads the `OTEL_*` variables through `variable`. An empty value counts as unset.
     ///
     /// # Errors
@@ -153,12 +160,16 @@ fn endpoint(get: &Get<'_>, protocol: Protocol) -> Result<Option<String>, Telemet
         }
     }
     let own = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
-    let common = get("OTEL_EXPORTER_OTLP_ENDPOINT").map(|base| match protocol {
-        // Only the common variable is a base to which the signal's path is added.
-        Protocol::HttpProtobuf => format!("{}/v1/traces", base.trim_end_matches('/')),
-        Protocol::Grpc => base,
-    });
+    // Only the common variable is a base to which the signal's path is added.
+    let common = get("OTEL_EXPORTER_OTLP_ENDPOINT").map(|base| from_base(&base, protocol));
     Ok(own.or(common))
+}
+
+fn from_base(base: &str, protocol: Protocol) -> String {
+    match protocol {
+        Protocol::HttpProtobuf => format!("{}/v1/traces", base.trim_end_matches('/')),
+        Protocol::Grpc => base.to_owned(),
+    }
 }
 
 fn sampler(get: &Get<'_>) -> Result<Sampler, TelemetryError> {

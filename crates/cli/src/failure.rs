@@ -10,6 +10,19 @@ pub struct Failure {
     text: String,
 }
 
+/// Answers `--help` and `--version`, and says in one line what is wrong with anything else.
+pub fn misread(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A closed stdout leaves only the exit code.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let told: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let told = told.join(" ");
+    Failure::usage(told.strip_prefix("error: ").unwrap_or(&told)).report()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Internal,
@@ -35,7 +48,9 @@ impl Failure {
 
     /// Prints one line on stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        let line = self.text.replace(['\n', '\r'], " ");
+        // One line, and none of what a file name might do to a terminal.
+        let line: String =
+            self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         // A closed stderr leaves only the exit code to tell of the failure.
         let _ = writeln!(std::io::stderr(), "microdiff: error: {line}");
         match self.side {

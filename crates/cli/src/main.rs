@@ -11,7 +11,11 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let outcome = match args::Arguments::parse().command {
+    let arguments = match args::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::misread(&error),
+    };
+    let outcome = match arguments.command {
         args::Command::Design(args) => commands::design::run(&args),
         args::Command::Analyze(args) => commands::analyze::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),

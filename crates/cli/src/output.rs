@@ -32,6 +32,11 @@ pub fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let refuse = |error: std::io::Error| {
         Failure::internal(format!("cannot write {}: {error}", path.display()))
     };
+    // A link is followed, and what is no file (a pipe, a device) is written to, not replaced.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return std::fs::write(path, content).map_err(refuse);
+    }
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -51,6 +51,9 @@ impl DesignError {
                 ImagingErrorKind::Data => ErrorKind::Data,
             },
             DesignError::Simulation(_) => ErrorKind::Usage,
+            DesignError::Model(DiffusionError::Domain(_) | DiffusionError::Option { .. }) => {
+                ErrorKind::Usage
+            }
             DesignError::Model(_) | DesignError::Canary(_) | DesignError::NoRow { .. } => {
                 ErrorKind::Internal
             }

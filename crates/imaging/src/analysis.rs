@@ -11,6 +11,10 @@ use serde::Serialize;
 /// Shortest accepted axis of a scan, in voxels.
 pub const LEAST_AXIS: usize = 8;
 
+/// Largest share of voxels that may be clearly brighter than what was taken for the solid: dense
+/// inclusions are rarer; more is the part itself, in a scan that is mostly air.
+const MOST_BRIGHT: f64 = 0.01;
+
 /// How a scan is analysed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AnalysisOptions {
@@ -124,6 +128,10 @@ pub fn analyze(
     observer.end(Phase::Preprocess);
     observer.begin(Phase::Segment);
     let levels = GreyLevels::read(&prepared.histogram, prepared.quantum);
+    let bright = prepared.histogram.share_above(levels.clearly_brighter());
+    if bright > MOST_BRIGHT {
+        return Err(ImagingError::MostlyAir { bright_percent: 100.0 * bright });
+    }
     let pores =
         find_pores(&prepared.grey, &prepared.part, &levels, options.min_pore_voxels.max(1))?;
     observer.end(Phase::Segment);

@@ -124,6 +124,15 @@ pub enum ImagingError {
         /// Spacing of pixels.
         xy_um: f64,
     },
+    /// What fills most of the scan is not the part.
+    #[error(
+        "{bright_percent:.0} % of the scan is much brighter than what fills most of it: the part \
+         seems to lie in air; crop the scan to the part"
+    )]
+    MostlyAir {
+        /// Share of the bright voxels, percent.
+        bright_percent: f64,
+    },
     /// More runs of dark voxels than can be numbered.
     #[error("the pore phase is too fragmented to label: more than 4 billion runs")]
     TooFragmented,
@@ -158,6 +167,7 @@ impl ImagingError {
             Self::TooSmall { .. } => "scan_too_small",
             Self::UnknownVoxelSize { .. } => "voxel_size_unknown",
             Self::NotCubic { .. } => "voxels_not_cubic",
+            Self::MostlyAir { .. } => "scan_mostly_air",
             Self::TooFragmented => "pores_too_fragmented",
             Self::Domain(_) => "value_refused",
         }

@@ -32,8 +32,15 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
         depth: if args.depth == "8" { BitDepth::U8 } else { BitDepth::U16 },
         nuisance,
     };
+    check_place(&args.output)?;
     let simulation = simulate(&request).map_err(Failure::usage)?;
-    write(&args.output, &request, &simulation)?;
+    if let Err(failure) = write(&args.output, &request, &simulation) {
+        // Truth without its scan is of no use; what cannot be removed was not written.
+        for beside in ["labels.tif", "truth.json"] {
+            let _ = std::fs::remove_file(args.output.with_extension(beside));
+        }
+        return Err(failure);
+    }
     let truth = &simulation.truth;
     output::print(&format!(
         "{}: {} porosity {:.3} % ({} with seed {})\n",
@@ -43,6 +50,22 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
         truth.simulator,
         truth.seed
     ))
+}
+
+/// Refuses a place that cannot take the three files before any is written.
+fn check_place(output: &Path) -> Result<(), Failure> {
+    let refuse =
+        |reason: &str| Err(Failure::usage(format!("cannot write {}: {reason}", output.display())));
+    if output.exists() && !output.is_file() {
+        return refuse("it is there and is not a file");
+    }
+    match output.parent() {
+        _ if output.file_name().is_none() => refuse("it is not the name of a file"),
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            refuse("its directory does not exist")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The scan comes last: whoever finds it finds its truth too.

@@ -63,7 +63,7 @@ fn nothing_is_left_where_the_output_cannot_be_written() {
     let mut args = vec!["simulate", "--alloy", "Ti-6Al-4V", "--voxel-size", "5"];
     args.extend(LACK_OF_FUSION);
     args.extend(["-o", text(&path)]);
-    let line = refuse(&args, 1);
+    let line = refuse(&args, 2);
     assert!(line.contains("cannot write"), "{line}");
     assert_eq!(std::fs::read_dir(directory.path()).expect("readable").count(), 0);
 }

@@ -84,6 +84,11 @@ impl Histogram {
         self.below(level) as f64 / self.total.max(1) as f64
     }
 
+    /// Share of voxels at least as bright as `level`.
+    pub(crate) fn share_above(&self, level: f64) -> f64 {
+        1.0 - self.share_below(level)
+    }
+
     /// Voxels darker than `level`.
     pub(crate) fn below(&self, level: f64) -> u64 {
         let end = (level.ceil().max(0.0) as usize).min(65536);

@@ -22,6 +22,9 @@ const MOST_COLOURS: u64 = 4;
 /// thousands of times smaller and is no attack.
 const HARMLESS_BYTES: u128 = 128 << 20;
 
+/// Longest description read; OME-XML of many planes takes a megabyte.
+const DESCRIPTION_BYTES: u64 = 16 << 20;
+
 /// What all pages must share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageKind {
@@ -273,6 +276,12 @@ fn read_tags(path: &Path, decoder: &mut Decoder<BufReader<File>>) -> Result<Tags
     let fault = |error: TiffError| explain(path, error);
     // Text in the wrong encoding is as good as none.
     let text = |value: Option<Value>| value.and_then(|v| v.into_string().ok()).unwrap_or_default();
+    // Checked before it is read: the decoder refuses a longer one on stderr, not only by an error.
+    let declared = decoder.image_ifd().find_entry(Tag::ImageDescription).map_or(0, |e| e.count());
+    if declared > DESCRIPTION_BYTES {
+        let reason = format!("its ImageDescription claims {declared} bytes");
+        return Err(ImagingError::Damaged { path: shown(path), reason });
+    }
     let description = decoder.find_tag(Tag::ImageDescription).unwrap_or_default();
     let x = decoder.find_tag(Tag::XResolution).map_err(fault)?;
     let y = decoder.find_tag(Tag::YResolution).map_err(fault)?;

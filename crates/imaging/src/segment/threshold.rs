@@ -36,6 +36,14 @@ pub(crate) struct GreyLevels {
     pub pore: Option<PoreGrey>,
 }
 
+impl GreyLevels {
+    /// Grey that neither noise nor shading of the solid reaches: twice the solid, or at least ten
+    /// of its standard deviations above.
+    pub(crate) fn clearly_brighter(&self) -> f64 {
+        (2.0 * self.solid.grey).max(self.solid.grey + 10.0 * self.solid.sd)
+    }
+}
+
 /// Grey of the pores.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PoreGrey {

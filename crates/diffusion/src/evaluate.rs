@@ -147,7 +147,8 @@ fn score(
             alloy: row.alloy,
             descriptors: row.descriptors.clone(),
             known,
-            spot: row.spot,
+            // Hidden, as it is from most who ask; giving it can only help.
+            spot: None,
         };
         // An odd multiplier spreads the rows' seeds over all 64 bits.
         let seed = options.seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));

@@ -41,6 +41,10 @@ pub fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    if !directory.is_dir() {
+        let reason = "its directory does not exist";
+        return Err(Failure::usage(format!("cannot write {}: {reason}", path.display())));
+    }
     // A temporary file is private by default; a result is as readable as the user's umask says.
     let mut file = tempfile::Builder::new()
         .permissions(std::fs::Permissions::from_mode(0o666))

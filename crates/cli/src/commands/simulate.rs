@@ -34,13 +34,7 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     };
     check_place(&args.output)?;
     let simulation = simulate(&request).map_err(Failure::usage)?;
-    if let Err(failure) = write(&args.output, &request, &simulation) {
-        // Truth without its scan is of no use; what cannot be removed was not written.
-        for beside in ["labels.tif", "truth.json"] {
-            let _ = std::fs::remove_file(args.output.with_extension(beside));
-        }
-        return Err(failure);
-    }
+    write(&args.output, &request, &simulation)?;
     let truth = &simulation.truth;
     output::print(&format!(
         "{}: {} porosity {:.3} % ({} with seed {})\n",
@@ -68,21 +62,31 @@ fn check_place(output: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The scan comes last: whoever finds it finds its truth too.
+/// Writes the three files or none. The scan comes last: whoever finds it finds its truth too.
 fn write(
     output: &Path,
     request: &SimulationRequest,
     simulation: &Simulation,
 ) -> Result<(), Failure> {
-    let refuse = |path: &Path| {
-        let path = path.display().to_string();
-        move |error| Failure::internal(format!("cannot write {path}: {error}"))
-    };
     let labels = output.with_extension("labels.tif");
-    io::write_tiff_u8(&labels, &simulation.labels, Some(request.voxel_size))
-        .map_err(refuse(&labels))?;
     let truth = output.with_extension("truth.json");
-    output::write_file(&truth, (output::json(&simulation.truth)? + "\n").as_bytes())?;
+    let json = output::json(&simulation.truth)? + "\n";
+    io::write_tiff_u8(&labels, &simulation.labels, Some(request.voxel_size))
+        .map_err(Failure::internal)?;
+    output::write_file(&truth, json.as_bytes())
+        .and_then(|()| write_scan(output, request, simulation))
+        .inspect_err(|_| {
+            // Truth without its scan is of no use; what cannot be removed was not written.
+            let _ = std::fs::remove_file(&labels);
+            let _ = std::fs::remove_file(&truth);
+        })
+}
+
+fn write_scan(
+    output: &Path,
+    request: &SimulationRequest,
+    simulation: &Simulation,
+) -> Result<(), Failure> {
     match request.depth {
         BitDepth::U16 => io::write_tiff_u16(output, &simulation.scan, Some(request.voxel_size)),
         BitDepth::U8 => {
@@ -90,5 +94,5 @@ fn write(
             io::write_tiff_u8(output, &narrow, Some(request.voxel_size))
         }
     }
-    .map_err(refuse(output))
+    .map_err(Failure::internal)
 }

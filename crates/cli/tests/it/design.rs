@@ -114,6 +114,26 @@ fn draws_are_written_with_their_units_and_inside_the_prior() {
     assert!(power.iter().all(|power| (60.0..=400.0).contains(power)));
 }
 
+#[test]
+fn a_link_is_followed_not_replaced() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let target = directory.path().join("target.csv");
+    std::fs::write(&target, "old").expect("written");
+    let link = directory.path().join("link.csv");
+    std::os::unix::fs::symlink(&target, &link).expect("linked");
+    let scan = fixture();
+    succeed(&["design", text(&scan), "--alloy", "316L", "--samples", "16", "--draws", text(&link)]);
+    assert!(link.is_symlink());
+    assert!(std::fs::read_to_string(&target).expect("readable").starts_with("laser_power_w"));
+}
+
+#[test]
+fn a_voxel_size_against_the_file_is_said_to_be() {
+    let scan = fixture();
+    let asked = ["analyze", text(&scan), "--voxel-size", "2"];
+    assert!(succeed(&asked).contains("given: 2 um, although the file says 6 um"));
+}
+
 /// Solid metal and scanner noise, nothing else.
 fn dense_scan(path: &std::path::Path) {
     let file = std::fs::File::create(path).expect("created");

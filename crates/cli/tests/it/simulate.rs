@@ -57,6 +57,18 @@ fn impossible_settings_are_refused_with_range_and_unit() {
 }
 
 #[test]
+fn a_directory_is_no_output_file() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut args = vec!["simulate", "--alloy", "Ti-6Al-4V", "--voxel-size", "5"];
+    args.extend(LACK_OF_FUSION);
+    let place = directory.path().join("folder");
+    std::fs::create_dir(&place).expect("created");
+    args.extend(["-o", text(&place)]);
+    assert!(refuse(&args, 2).contains("not a file"));
+    assert_eq!(std::fs::read_dir(directory.path()).expect("readable").count(), 1);
+}
+
+#[test]
 fn nothing_is_left_where_the_output_cannot_be_written() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("missing/part.tif");

@@ -47,18 +47,30 @@ struct Found {
     text: String,
 }
 
+/// Where a voxel size may stand, the most telling first.
+const LOOKS: [Look; 3] = [ome, imagej, resolution];
+
+/// Finds a voxel size in one place, or says in words what was there instead.
+type Look = fn(&Tags) -> Result<Found, String>;
+
 /// The voxel size, and in words where it was looked for in vain. `given` wins over the file.
 pub(super) fn voxel_size(
     tags: &Tags,
     given: Option<VoxelSize>,
 ) -> Result<(Option<KnownVoxelSize>, String), ImagingError> {
     if let Some(size) = given {
-        let text = format!("given: {size}");
+        let said = LOOKS.iter().find_map(|look| look(tags).and_then(edge).ok()?.ok());
+        let text = match said {
+            Some(other) if (other.size.get() / size.get() - 1.0).abs() > CUBIC_TOLERANCE => {
+                format!("given: {size}, although the file says {} ({})", other.size, other.text)
+            }
+            _ => format!("given: {size}"),
+        };
         let known = KnownVoxelSize { size, source: VoxelSizeSource::Option, text };
         return Ok((Some(known), String::new()));
     }
     let mut looked = Vec::new();
-    for look in [ome, imagej, resolution] {
+    for look in LOOKS {
         match look(tags).and_then(edge) {
             Ok(known) => return Ok((Some(known?), String::new())),
             Err(vain) => looked.push(vain),

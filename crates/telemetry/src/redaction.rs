@@ -352,7 +352,7 @@ mod tests {
             ("postgres://u:p@db/x refused", "postgres://[redacted]@db/x refused"),
             ("open \"/home/ada b/scan.tif\": denied", "open \"[path]\": denied"),
             ("open /home/ada/scan.tif: denied", "open [path]: denied"),
-            ("path=/root/x.tif", "path=[path]"),
+            ("path=/srv/x.tif", "path=[path]"),
             ("in ~/scans today", "in ~[path] today"),
             ("C:\\Users\\ada\\x.tif", "[path]"),
             ("file:///etc/passwd", "[path]"),

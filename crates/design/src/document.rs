@@ -197,7 +197,8 @@ impl DefectProbabilities {
 pub struct OutOfDistributionSummary {
     /// Distance from the training scans; larger is stranger.
     pub score: f64,
-    /// Share of held-out simulated scans that are at least as strange.
+    /// About the share of held-out simulated scans that are at least as strange: the smaller of two
+    /// detectors' shares, doubled for having asked both.
     pub p_value: f64,
     /// Whether the answer must not be trusted for that reason.
     pub flagged: bool,

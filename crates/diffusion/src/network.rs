@@ -42,7 +42,7 @@ pub struct Architecture {
 }
 
 impl Default for Architecture {
-    /// The bundled model's shape, about 0.6 million parameters for 50 descriptors.
+    /// The bundled model's shape.
     fn default() -> Self {
         Self {
             context: crate::condition::CONTEXT,

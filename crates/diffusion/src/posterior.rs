@@ -170,7 +170,7 @@ impl Model {
         &self.parts.digest
     }
 
-    /// Up to a few hundred training θ of an alloy, in physical units: what the posterior of an
+    /// Up to about two thousand training θ of an alloy, in physical units: what the posterior of an
     /// uninformative scan looks like. Empty for an alloy the model does not know.
     pub fn prior(&self, alloy: Alloy) -> Vec<[f64; PARAMETER_COUNT]> {
         let values = |unit: [f64; PARAMETER_COUNT]| {

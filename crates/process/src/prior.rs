@@ -10,7 +10,7 @@ use microdiff_domain::{
 use rand::Rng;
 use rand::RngExt;
 
-/// Range of the spot diameter, µm, uniform. It is always known to the model.
+/// Range of the spot diameter, µm, uniform.
 pub const SPOT_UM: [f64; 2] = [50.0, 140.0];
 /// Accepted normalised enthalpy at nominal nuisance.
 pub const ENTHALPY: [f64; 2] = [0.7, 25.0];

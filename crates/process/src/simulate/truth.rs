@@ -15,9 +15,9 @@ const SCHEMA: &str = "microdiff.truth/1";
 
 /// A part is dense when its process-made porosity (everything but gas) is below this fraction.
 ///
-/// 0.1 % is the density floor parts are sold by (datasheets promise more than 99.9 %), half of the
+/// 0.1 % is the density floor parts are sold by (datasheets promise more than 99.9 %), a fifth of the
 /// replicate scatter of density measurements (0.5 points), and in the smallest training volume
-/// (48³ voxels) it is 110 voxels, so a couple of voxels never decide the class.
+/// (about 52³ voxels) it is 140 voxels, so a couple of voxels never decide the class.
 pub const DENSE_BELOW: f64 = 1e-3;
 
 /// Void volume over scanned volume, by cause, counted in labelled voxels.

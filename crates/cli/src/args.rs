@@ -1,11 +1,13 @@
 //! The command line. Raw text becomes bounded values here, so a command starts from valid input.
 
 use clap::{Args, Parser, Subcommand};
+use microdiff_design::DesignRequest;
 use microdiff_domain::{
     Alloy, BedTemperature, DomainError, HatchSpacing, LaserPower, LayerThickness, Process,
     ScanSpeed, SpotDiameter, VoxelSize,
 };
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// From a micro-CT scan of a 3D-printed metal part to the process parameters that made it, with
@@ -60,11 +62,13 @@ pub struct DesignArgs {
     #[arg(long, value_name = "UM", value_parser = spot)]
     pub spot: Option<SpotDiameter>,
     /// Number of posterior draws
-    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(16..=100_000))]
-    pub samples: u32,
+    #[arg(long, default_value_t = DesignRequest::DEFAULT_SAMPLES,
+        value_parser = |text: &str| count(text, &DesignRequest::SAMPLES))]
+    pub samples: usize,
     /// Number of sampler steps
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(8..=512))]
-    pub steps: u32,
+    #[arg(long, default_value_t = DesignRequest::DEFAULT_STEPS,
+        value_parser = |text: &str| count(text, &DesignRequest::STEPS))]
+    pub steps: usize,
     /// Seed of the draws; the same seed gives the same draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -215,6 +219,15 @@ pub struct ServeArgs {
 fn number<T>(text: &str, bound: impl Fn(f64) -> Result<T, DomainError>) -> Result<T, String> {
     let value = text.parse::<f64>().map_err(|_| "not a number".to_owned())?;
     bound(value).map_err(|error| error.to_string())
+}
+
+fn count(text: &str, range: &RangeInclusive<usize>) -> Result<usize, String> {
+    let value = text.parse().map_err(|_| "not a whole number".to_owned())?;
+    if range.contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{value} is outside {} to {}", range.start(), range.end()))
+    }
 }
 
 fn voxel_size(text: &str) -> Result<VoxelSize, String> {

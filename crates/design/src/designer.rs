@@ -5,8 +5,9 @@ use crate::document::{
 use crate::notes::{Findings, notes};
 use crate::phantom::{CanaryReport, Phantom};
 use crate::stopwatch::Stopwatch;
-use crate::{DesignError, DesignRequest, bundled, prior};
-use microdiff_diffusion::evaluate::Evaluation;
+use crate::{DesignError, DesignRequest, bundled};
+use microdiff_diffusion::evaluate::{EvaluateOptions, Evaluation, evaluate};
+use microdiff_diffusion::rows::Row;
 use microdiff_diffusion::{Model, Observation, Posterior, SampleOptions};
 use microdiff_domain::{Observer, PARAMETER_COUNT, Parameter, Phase, VoxelSize};
 use microdiff_imaging::{Analysis, AnalysisOptions, Scan, analyze, io};
@@ -59,9 +60,14 @@ impl Designer {
         self.model.info().evaluation.as_ref()
     }
 
-    /// The model itself, to be evaluated.
-    pub fn inner(&self) -> &Model {
-        &self.model
+    /// Scores the model on rows it has not seen; `progress` hears (done, total).
+    pub fn evaluate(
+        &self,
+        rows: &[Row],
+        options: &EvaluateOptions,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Evaluation, DesignError> {
+        Ok(evaluate(&self.model, rows, options, progress)?)
     }
 
     /// Puts the phantom scan through analysis and model and compares with the recorded answer.
@@ -99,8 +105,8 @@ impl Designer {
         request: &DesignRequest,
         (posterior, prior_draws): (&Posterior, &[[f64; PARAMETER_COUNT]]),
     ) -> DesignDocument {
-        let marginals = Marginals::from_array(Parameter::ALL.map(|p| posterior.quantiles(p)));
-        let prior = prior::marginals(prior_draws);
+        let marginals = Marginals::of(&posterior.draws);
+        let prior = Marginals::of(prior_draws);
         let defects = DefectProbabilities::from_array(posterior.defects);
         let strange = posterior.out_of_distribution;
         let out_of_distribution = OutOfDistributionSummary {

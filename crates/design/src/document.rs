@@ -149,6 +149,13 @@ impl Marginals {
         }
     }
 
+    /// Quantiles of every parameter over draws of θ.
+    pub fn of(draws: &[[f64; PARAMETER_COUNT]]) -> Self {
+        Self::from_array(Parameter::ALL.map(|parameter| {
+            Quantiles::of(draws.iter().map(|draw| draw[parameter.index()]).collect())
+        }))
+    }
+
     /// The quantiles of one parameter.
     pub fn get(&self, parameter: Parameter) -> Quantiles {
         match parameter {

@@ -10,7 +10,6 @@ mod document;
 mod error;
 mod notes;
 mod phantom;
-mod prior;
 mod request;
 mod simulated;
 mod stopwatch;

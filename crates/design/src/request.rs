@@ -1,4 +1,5 @@
 use microdiff_domain::{Alloy, KnownParameters, Process, SpotDiameter, VoxelSize};
+use std::ops::RangeInclusive;
 
 /// What is asked of a scan, beside the scan itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,9 +14,9 @@ pub struct DesignRequest {
     pub spot: Option<SpotDiameter>,
     /// Voxel size, if the file does not say or says it wrongly.
     pub voxel_size: Option<VoxelSize>,
-    /// Number of posterior draws, 16 to 100,000.
+    /// Number of posterior draws, within [`DesignRequest::SAMPLES`].
     pub samples: usize,
-    /// Number of sampler steps, 8 to 512.
+    /// Number of sampler steps, within [`DesignRequest::STEPS`].
     pub steps: usize,
     /// Seed of the draws.
     pub seed: u64,
@@ -26,6 +27,10 @@ impl DesignRequest {
     pub const DEFAULT_SAMPLES: usize = 4096;
     /// Default number of sampler steps.
     pub const DEFAULT_STEPS: usize = 32;
+    /// Draws that may be asked for; the command line and the server refuse others.
+    pub const SAMPLES: RangeInclusive<usize> = 16..=100_000;
+    /// Sampler steps that may be asked for; the command line and the server refuse others.
+    pub const STEPS: RangeInclusive<usize> = 8..=512;
 
     /// Asks with nothing known but the alloy.
     pub fn new(alloy: Alloy) -> Self {

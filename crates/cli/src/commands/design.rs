@@ -15,8 +15,8 @@ pub fn run(args: &DesignArgs) -> Result<(), Failure> {
         known: KnownParameters::parse(&args.known, args.alloy).map_err(Failure::usage)?,
         spot: args.spot,
         voxel_size: args.scan.voxel_size,
-        samples: args.samples as usize,
-        steps: args.steps as usize,
+        samples: args.samples,
+        steps: args.steps,
         seed: args.seed,
     };
     let design = designer(args.model.as_deref())?.design(&args.scan.scan, &request, &mut ())?;

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::{output, report};
 use microdiff_design::simulate_rows;
 use microdiff_diffusion::DiffusionError;
-use microdiff_diffusion::evaluate::{EvaluateOptions, evaluate};
+use microdiff_diffusion::evaluate::EvaluateOptions;
 use microdiff_diffusion::rows::RowSet;
 use microdiff_process::SIMULATOR_VERSION;
 use std::io::Write;
@@ -15,10 +15,9 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     let designer = designer(args.model.as_deref())?;
     let set = rows(&args.simulated)?;
     let options = EvaluateOptions { samples: args.samples as usize, ..Default::default() };
-    let evaluation = evaluate(designer.inner(), &set.rows, &options, &mut |done, total| {
+    let evaluation = designer.evaluate(&set.rows, &options, &mut |done, total| {
         progress("evaluated", done, total);
-    })
-    .map_err(|error| Failure::internal(format!("cannot evaluate: {error}")))?;
+    })?;
     if args.json {
         output::print_json(&evaluation)
     } else {

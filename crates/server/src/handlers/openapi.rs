@@ -1,8 +1,8 @@
 //! The description of the API, built by hand beside the handlers and held to them by tests.
 
-use crate::jobs::JobRequest;
 use crate::problem::PROBLEM_JSON;
 use axum::Json;
+use microdiff_design::DesignRequest;
 use microdiff_domain::{Alloy, Parameter, Process};
 use serde_json::{Map, Value, json};
 
@@ -173,12 +173,12 @@ fn form() -> Value {
             "spot_um": { "type": "number", "description": "Laser spot diameter, µm" },
             "voxel_size_um": { "type": "number", "description": "Voxel size, µm, if the file does not say" },
             "samples": {
-                "type": "integer", "default": JobRequest::DEFAULT_SAMPLES,
-                "minimum": JobRequest::SAMPLES.start(), "maximum": JobRequest::SAMPLES.end(),
+                "type": "integer", "default": DesignRequest::DEFAULT_SAMPLES,
+                "minimum": DesignRequest::SAMPLES.start(), "maximum": DesignRequest::SAMPLES.end(),
             },
             "steps": {
-                "type": "integer", "default": JobRequest::DEFAULT_STEPS,
-                "minimum": JobRequest::STEPS.start(), "maximum": JobRequest::STEPS.end(),
+                "type": "integer", "default": DesignRequest::DEFAULT_STEPS,
+                "minimum": DesignRequest::STEPS.start(), "maximum": DesignRequest::STEPS.end(),
             },
             "seed": { "type": "integer", "minimum": 0, "default": 0 },
         },

@@ -1,4 +1,5 @@
 use crate::problem::Problem;
+use microdiff_design::DesignRequest;
 use microdiff_domain::{Alloy, DomainError, KnownParameters, Process, SpotDiameter, VoxelSize};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,14 +30,6 @@ impl JobRequest {
     /// The form fields beside `scan`.
     pub const FIELDS: [&'static str; 8] =
         ["alloy", "process", "known", "spot_um", "voxel_size_um", "samples", "steps", "seed"];
-    /// Draws when nothing is said.
-    pub const DEFAULT_SAMPLES: usize = 4096;
-    /// Sampler steps when nothing is said.
-    pub const DEFAULT_STEPS: usize = 32;
-    /// Draws that may be asked for.
-    pub const SAMPLES: std::ops::RangeInclusive<usize> = 16..=100_000;
-    /// Sampler steps that may be asked for.
-    pub const STEPS: std::ops::RangeInclusive<usize> = 8..=512;
 
     /// Reads the fields of a form.
     ///
@@ -59,8 +52,10 @@ impl JobRequest {
             known,
             spot_um: spot.map_err(|error| refused(&error))?,
             voxel_size_um: voxel.map_err(|error| refused(&error))?,
-            samples: count(fields, "samples", Self::SAMPLES)?.unwrap_or(Self::DEFAULT_SAMPLES),
-            steps: count(fields, "steps", Self::STEPS)?.unwrap_or(Self::DEFAULT_STEPS),
+            samples: count(fields, "samples", DesignRequest::SAMPLES)?
+                .unwrap_or(DesignRequest::DEFAULT_SAMPLES),
+            steps: count(fields, "steps", DesignRequest::STEPS)?
+                .unwrap_or(DesignRequest::DEFAULT_STEPS),
             seed: number(fields, "seed")?.unwrap_or(0),
         })
     }

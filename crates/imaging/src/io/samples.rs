@@ -101,7 +101,8 @@ fn room<T>(len: usize) -> Option<Vec<T>> {
 }
 
 /// Range of levels for a float scan: from the smallest to the largest value, but no further than
-/// half the central range beyond it, so that one hot voxel does not take all levels.
+/// half the central range beyond it, so that one hot voxel does not take all levels; from zero where
+/// the values lie not far above it.
 fn grey_range(values: &[f32]) -> GreyMap {
     let (low, high) =
         values.iter().fold((f32::MAX, f32::MIN), |(low, high), &v| (low.min(v), high.max(v)));
@@ -118,6 +119,8 @@ fn grey_range(values: &[f32]) -> GreyMap {
     } else {
         (low, high)
     };
+    // Contrast is read against zero, as in integer scans, where that costs at most two bits.
+    let from = if from >= 0.0 && to <= 4.0 * (to - from) { 0.0 } else { from };
     let scale = (to - from) / 65535.0;
     GreyMap { offset: from, scale: if scale > 0.0 { scale } else { 1.0 } }
 }
@@ -170,4 +173,16 @@ pub(super) fn kind_name(bits: u8, format: u16) -> Option<&'static str> {
         (64, 3) => "f64",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grey_range;
+
+    #[test]
+    fn zero_stays_zero_unless_it_would_cost_too_many_levels() {
+        assert_eq!(grey_range(&[20.0, 30.0, 40.0]).offset, 0.0);
+        assert_eq!(grey_range(&[1000.0, 1000.5, 1001.0]).offset, 1000.0);
+        assert_eq!(grey_range(&[-1.0, 0.0, 1.0]).offset, -1.0);
+    }
 }

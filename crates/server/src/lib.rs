@@ -21,6 +21,7 @@ mod present;
 pub mod problem;
 mod router;
 mod service;
+pub mod spans;
 mod stop;
 pub mod store;
 

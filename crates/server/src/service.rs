@@ -159,10 +159,7 @@ pub fn telemetry_options(config: &Config) -> Result<TelemetryOptions, ServerErro
         .to_vec(),
         ..LogOptions::default()
     };
-    options.traces = TraceOptions::from_env()?;
-    if let Some(endpoint) = &config.traces.endpoint {
-        options.traces.set_base(endpoint);
-    }
+    options.traces = config.traces.over(TraceOptions::from_env());
     options.redaction.shown_dirs = vec![config.data_dir.clone()];
     Ok(options)
 }

@@ -88,13 +88,23 @@ pub(crate) const LOG_WRITE_ERRORS: MetricSpec = MetricSpec::counter(
 .labels(&[LabelSpec::closed("sink", &["stdout", "file"])]);
 pub(crate) const SPANS: MetricSpec = MetricSpec::counter(
     "telemetry_spans_total",
-    "Sampled spans by what became of them: exported, dropped for want of room, refused or lost by \
-     the collector.",
+    "Spans by what became of them: exported; dropped because the queue was full; refused or lost by \
+     the collector (failed); forgotten before it was known whether their work is kept (unheld).",
 )
-.labels(&[LabelSpec::closed("result", &["exported", "dropped", "failed"])]);
+.labels(&[LabelSpec::closed("result", &["exported", "dropped", "failed", "unheld"])]);
 pub(crate) const SPAN_EXPORTS: MetricSpec =
     MetricSpec::counter("telemetry_span_exports_total", "Batches sent to the collector by result.")
         .labels(&[LabelSpec::closed("result", &["ok", "failed"])]);
+pub(crate) const COLLECTOR_UP: MetricSpec = MetricSpec::gauge(
+    "telemetry_collector_up",
+    "Whether the collector took the last batch of spans; absent before the first.",
+)
+.absent_until_set();
+pub(crate) const COLLECTOR_CHANGES: MetricSpec = MetricSpec::counter(
+    "telemetry_collector_changes_total",
+    "Times that spans began to be lost (down) and reached the collector again (up).",
+)
+.labels(&[LabelSpec::closed("to", &["down", "up"])]);
 
 /// The levels of log lines.
 pub const LEVELS: &[&str] = &["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
@@ -235,6 +245,8 @@ const APPLICATION: &[MetricSpec] = &[
     LOG_WRITE_ERRORS,
     SPANS,
     SPAN_EXPORTS,
+    COLLECTOR_UP,
+    COLLECTOR_CHANGES,
 ];
 
 const PROCESS: &[MetricSpec] =

@@ -11,6 +11,8 @@ mod design;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod otel;
+#[cfg(test)]
 mod serve;
 #[cfg(test)]
 mod simulate;

@@ -6,9 +6,11 @@
 
 mod health;
 mod limits;
+mod traces;
 
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
+pub use traces::{TraceConfig, TraceProtocol};
 
 use crate::ServerError;
 use microdiff_telemetry::TelemetryError;
@@ -97,15 +99,6 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self { level: "info".into(), file: None }
     }
-}
-
-/// Spans. Off until an endpoint is set here or by `OTEL_EXPORTER_OTLP_ENDPOINT`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TraceConfig {
-    /// OTLP endpoint, as `http://127.0.0.1:4318`; http or https.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
 }
 
 /// What the command line sets over the file. `None` leaves the file's value.
@@ -198,13 +191,7 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return Err(ServerError::Config("data_dir is empty".into()));
         }
-        if let Some(endpoint) = &self.traces.endpoint
-            && !(endpoint.starts_with("http://") || endpoint.starts_with("https://"))
-        {
-            return Err(ServerError::Config(
-                "traces.endpoint must begin with http:// or https://".into(),
-            ));
-        }
+        self.traces.check()?;
         self.log_levels().map(drop)
     }
 
@@ -249,7 +236,13 @@ mod tests {
         let all = toml::to_string(&Config {
             model_dir: Some("m".into()),
             log: LogConfig { file: Some("l".into()), ..LogConfig::default() },
-            traces: TraceConfig { endpoint: Some("http://x".into()) },
+            traces: TraceConfig {
+                endpoint: Some("http://x".into()),
+                protocol: Some(TraceProtocol::Grpc),
+                certificate: Some("c".into()),
+                sample_ratio: Some(0.5),
+                ..TraceConfig::default()
+            },
             ..Config::default()
         })
         .unwrap();

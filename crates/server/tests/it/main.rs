@@ -16,3 +16,5 @@ mod observability;
 mod server;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod traces;

@@ -1,6 +1,8 @@
 //! The crate as a service meets it.
 #![cfg(test)]
 
+mod collector;
+mod collector_faults;
 mod health;
 mod http;
 mod logs;

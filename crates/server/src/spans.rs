@@ -6,8 +6,12 @@ use microdiff_telemetry::traces::catalogue::{AttributeSpec, ERROR_TYPE, REQUEST_
 
 pub(crate) const JOB_ID: AttributeSpec =
     AttributeSpec::text("job_id", "Id of the design, as in its address.");
-pub(crate) const ALLOY: AttributeSpec = AttributeSpec::text("alloy", "Alloy of the part.")
-    .of(&["Ti-6Al-4V", "316L", "IN718", "AlSi10Mg"]);
+pub(crate) const ALLOY: AttributeSpec = AttributeSpec::text("alloy", "Alloy of the part.").of(&[
+    "Ti-6Al-4V",
+    "316L",
+    "IN718",
+    "AlSi10Mg",
+]);
 pub(crate) const ATTEMPT: AttributeSpec = AttributeSpec::count(
     "attempt",
     "attempts",

@@ -32,7 +32,8 @@ impl Service {
         let mut service = Self { child, stdout, said: Vec::new(), api: String::new() };
         while service.api.is_empty() {
             let line = service.line().expect("a ready line before the end");
-            service.api = line["api"].as_str().filter(|_| line["ready"] == true).unwrap_or("").into();
+            service.api =
+                line["api"].as_str().filter(|_| line["ready"] == true).unwrap_or("").into();
             service.said.push(line);
         }
         service

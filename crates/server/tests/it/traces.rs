@@ -216,7 +216,11 @@ fn spec_of<'a>(span: &Span, specs: &[&'a SpanSpec]) -> &'a SpanSpec {
 /// The catalogue's name of a server span, if it is named like one.
 fn is_request(name: &str) -> &'static str {
     let method = name.split(' ').next().unwrap_or("");
-    if method == "HTTP" || catalogue::METHODS.contains(&method) { catalogue::REQUEST.name } else { "" }
+    if method == "HTTP" || catalogue::METHODS.contains(&method) {
+        catalogue::REQUEST.name
+    } else {
+        ""
+    }
 }
 
 fn check_parent(span: &Span, spec: &SpanSpec, spans: &[Span]) {

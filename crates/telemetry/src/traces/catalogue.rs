@@ -134,8 +134,13 @@ mod tests {
 
     #[test]
     fn the_methods_are_those_of_the_metrics() {
-        let known = |methods: &[&str]| methods.iter().filter(|m| **m != "_OTHER" && **m != "other")
-            .map(|method| (*method).to_owned()).collect::<Vec<_>>();
+        let known = |methods: &[&str]| {
+            methods
+                .iter()
+                .filter(|m| **m != "_OTHER" && **m != "other")
+                .map(|method| (*method).to_owned())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(known(METHODS), known(crate::builtin::METHODS));
     }
 }

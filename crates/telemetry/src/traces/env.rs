@@ -323,10 +323,7 @@ mod tests {
         ]);
         assert_eq!((options.queue_spans, options.batch_spans), (100, 100));
         let ms = Duration::from_millis;
-        assert_eq!(
-            (options.delay, options.export_timeout, options.timeout),
-            (ms(7), ms(8), ms(9))
-        );
+        assert_eq!((options.delay, options.export_timeout, options.timeout), (ms(7), ms(8), ms(9)));
         assert_eq!((options.span_attributes, options.attribute_bytes), (3, 4));
         assert_eq!(options.certificate, Some("ca.pem".into()));
         assert!(options.warnings.is_empty(), "{:?}", options.warnings);

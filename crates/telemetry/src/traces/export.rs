@@ -153,7 +153,8 @@ impl Exporter {
         self.shared.lock().closed = true;
         let unsent = self.unsent_after(deadline);
         if unsent > 0 {
-            self.shared.say(|| tracing::warn!(spans = unsent, "stopped before all spans were sent"));
+            self.shared
+                .say(|| tracing::warn!(spans = unsent, "stopped before all spans were sent"));
         }
         unsent == 0
     }

@@ -256,12 +256,7 @@ impl Span {
     }
 }
 
-fn child(
-    parent: TraceContext,
-    hold: Option<&Hold>,
-    name: impl Into<Text>,
-    kind: SpanKind,
-) -> Span {
+fn child(parent: TraceContext, hold: Option<&Hold>, name: impl Into<Text>, kind: SpanKind) -> Span {
     let context = TraceContext { span_id: SpanId::random(), ..parent };
     let recording = hold.map(|hold| {
         let parent = Some(Parent { span: parent.span_id, remote: false });

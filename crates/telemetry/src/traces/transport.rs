@@ -124,10 +124,8 @@ fn http(
 }
 
 fn grpc(options: &TraceOptions, endpoint: &str) -> Result<SpanExporter, TelemetryError> {
-    let mut builder = SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint)
-        .with_timeout(options.timeout);
+    let mut builder =
+        SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(options.timeout);
     if is_tls(endpoint) {
         let tls = ClientTlsConfig::new();
         builder = builder.with_tls_config(match &options.certificate {
@@ -149,9 +147,8 @@ fn refuse_certificate(reason: impl std::fmt::Display) -> TelemetryError {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, TelemetryError> {
-    std::fs::read(file).map_err(|error| {
-        refuse_certificate(format!("cannot read `{}`: {error}", file.display()))
-    })
+    std::fs::read(file)
+        .map_err(|error| refuse_certificate(format!("cannot read `{}`: {error}", file.display())))
 }
 
 /// The certificates of one file, in place of the system's.

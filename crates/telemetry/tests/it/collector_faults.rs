@@ -254,7 +254,10 @@ fn a_slow_collector_costs_what_the_queue_cannot_hold_and_all_of_it_is_counted() 
         let log = service.end();
         let told = with_message(&log, "spans are being lost");
         assert_eq!(told.len(), 1, "{log:#?}");
-        assert_eq!((&told[0]["lost"], &told[0]["error.message"]), (&5.into(), &"the queue was full".into()));
+        assert_eq!(
+            (&told[0]["lost"], &told[0]["error.message"]),
+            (&5.into(), &"the queue was full".into())
+        );
         assert_eq!(with_message(&log, "spans reach the collector again").len(), 1);
     }
 }

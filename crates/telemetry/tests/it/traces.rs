@@ -298,7 +298,9 @@ async fn the_server_span_follows_the_semantic_conventions() {
         assert_eq!(get("url.scheme"), text("http"));
         assert_eq!(get("http.response.status_code"), Some(IntValue(status)));
         assert_eq!(get("error.type"), None, "a client's mistake is no failure of the server");
-        assert!(span.status.as_ref().is_none_or(|status| status.code() == status::StatusCode::Unset));
+        assert!(
+            span.status.as_ref().is_none_or(|status| status.code() == status::StatusCode::Unset)
+        );
     }
     assert!(!format!("{spans:?}").contains("secret"));
 }
@@ -320,7 +322,11 @@ async fn callers_are_listened_to_unless_that_is_switched_off() {
         }
         let answer = app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let told = answer.headers()["traceresponse"].to_str().unwrap();
-        assert_eq!(told.contains("0af7651916cd43dd8448eb211c80319c"), joins, "{propagate} {headers}");
+        assert_eq!(
+            told.contains("0af7651916cd43dd8448eb211c80319c"),
+            joins,
+            "{propagate} {headers}"
+        );
         assert!(guard.shutdown(LONG));
     }
 }

@@ -2,7 +2,8 @@
 //! holds what a collector receives.
 
 use microdiff_telemetry::traces::SpanKind::Internal;
-use microdiff_telemetry::traces::catalogue::{AttributeSpec, ERROR_TYPE, REQUEST_ID, SpanSpec};
+use microdiff_telemetry::traces::catalogue::{AttributeSpec, SpanSpec};
+pub(crate) use microdiff_telemetry::traces::catalogue::{ERROR_TYPE, REQUEST_ID};
 
 pub(crate) const JOB_ID: AttributeSpec =
     AttributeSpec::text("job_id", "Id of the design, as in its address.");

@@ -208,13 +208,13 @@ fn spec_of<'a>(span: &Span, specs: &[&'a SpanSpec]) -> &'a SpanSpec {
             SpanKind::Client => span::SpanKind::Client,
             SpanKind::Internal => span::SpanKind::Internal,
         };
-        span.kind() == kind && (span.name == spec.name || spec.name == is_request(&span.name))
+        span.kind() == kind && (span.name == spec.name || spec.name == server_row(&span.name))
     });
     known.unwrap_or_else(|| panic!("not catalogued: {span:#?}"))
 }
 
 /// The catalogue's name of a server span, if it is named like one.
-fn is_request(name: &str) -> &'static str {
+fn server_row(name: &str) -> &'static str {
     let method = name.split(' ').next().unwrap_or("");
     if method == "HTTP" || catalogue::METHODS.contains(&method) {
         catalogue::REQUEST.name

@@ -162,7 +162,7 @@ impl Exporter {
 
 /// Takes the next batch, after at most the delay, and how many spans were turned away since the one
 /// before; `None` when closed and empty.
-fn next_batch(shared: &Shared) -> Option<(Vec<Box<Record>>, u64)> {
+fn next_batch(shared: &Shared) -> Option<(VecDeque<Box<Record>>, u64)> {
     let mut state = shared.lock();
     while state.queue.is_empty() && !state.closed {
         state.hurry = false;

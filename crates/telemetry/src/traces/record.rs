@@ -1,5 +1,6 @@
 //! A finished span on its way to the exporter, and what the exporter makes of it.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::trace as otel;
@@ -73,7 +74,7 @@ impl Finisher {
         Self { scrubber, scope, clock: WallClock::start() }
     }
 
-    pub(super) fn finish(&mut self, batch: Vec<Box<Record>>) -> Vec<SpanData> {
+    pub(super) fn finish(&mut self, batch: VecDeque<Box<Record>>) -> Vec<SpanData> {
         self.clock.adjust(Instant::now(), SystemTime::now());
         batch.into_iter().map(|record| self.span_data(*record)).collect()
     }

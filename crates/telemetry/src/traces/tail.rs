@@ -9,6 +9,7 @@
 //! request was answered is exported without the request's span, which is gone by then; and the
 //! `traceresponse` of a request that fails says "not sampled", because it left before the failure.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,7 +50,7 @@ pub(super) struct LocalTrace {
 
 #[derive(Default)]
 struct State {
-    held: Vec<Box<Record>>,
+    held: VecDeque<Box<Record>>,
     failed: bool,
     decided: Option<bool>,
 }
@@ -82,7 +83,7 @@ impl LocalTrace {
             }
             Some(false) => {}
             None if state.held.len() < MAX_HELD_SPANS && self.inner.budget.take() => {
-                state.held.push(record);
+                state.held.push_back(record);
             }
             None => self.inner.budget.unheld.inc(),
         }

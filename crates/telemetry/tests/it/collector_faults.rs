@@ -101,7 +101,7 @@ fn takes_nothing(service: Service) -> String {
     let told = with_message(&log, "spans are being lost");
     assert_eq!(told.len(), 1, "once, not once a batch: {log:#?}");
     assert_eq!(told[0]["level"], "WARN");
-    assert_eq!(told[0]["logger"], "bakery.telemetry.traces.export");
+    assert_eq!(told[0]["logger"], "bakery.telemetry");
     told[0]["error.message"].as_str().unwrap().to_owned()
 }
 

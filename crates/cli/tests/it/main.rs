@@ -11,8 +11,6 @@ mod design;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
-mod otel;
-#[cfg(test)]
 mod serve;
 #[cfg(test)]
 mod simulate;

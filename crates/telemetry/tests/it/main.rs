@@ -1,10 +1,13 @@
 //! The crate as a service meets it.
 #![cfg(test)]
 
+mod gpu;
 mod health;
 mod http;
 mod logs;
 mod metrics;
+#[path = "../stub_nvml/mod.rs"]
+mod stub_nvml;
 mod traces;
 
 use std::path::Path;

@@ -4,9 +4,11 @@
 //! refused. It deliberately reads no environment variable of its own: the standard `OTEL_*` ones
 //! are read by the telemetry crate.
 
+mod gpu;
 mod health;
 mod limits;
 
+pub use gpu::GpuConfig;
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
 
@@ -35,6 +37,8 @@ pub struct Config {
     pub jobs: JobConfig,
     /// The four health checks.
     pub health: HealthConfig,
+    /// How GPUs are watched.
+    pub gpu: GpuConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Spans.
@@ -52,6 +56,7 @@ impl Default for Config {
             limits: LimitConfig::default(),
             jobs: JobConfig::default(),
             health: HealthConfig::default(),
+            gpu: GpuConfig::default(),
             log: LogConfig::default(),
             traces: TraceConfig::default(),
             // Below the 30 s that Kubernetes grants by default.
@@ -187,6 +192,7 @@ impl Config {
         self.limits.check()?;
         self.jobs.check()?;
         self.health.check()?;
+        self.gpu.check()?;
         if !self.listen.admin.ip().is_loopback() {
             return Err(ServerError::Config(format!(
                 "listen.admin = \"{}\": must be a loopback address, the admin listener asks for \
@@ -250,6 +256,7 @@ mod tests {
             model_dir: Some("m".into()),
             log: LogConfig { file: Some("l".into()), ..LogConfig::default() },
             traces: TraceConfig { endpoint: Some("http://x".into()) },
+            gpu: GpuConfig { library: Some("l".into()), ..GpuConfig::default() },
             ..Config::default()
         })
         .unwrap();

@@ -21,6 +21,6 @@ pub use document::{
 };
 pub use error::{DesignError, ErrorKind};
 pub use microdiff_diffusion::Quantiles;
-pub use phantom::{CanaryReport, record_phantom};
+pub use phantom::{BundleContent, CanaryReport, record_phantom};
 pub use request::DesignRequest;
 pub use simulated::simulate_rows;

@@ -9,7 +9,7 @@ use crate::store::{JobStore, ScanFiles, now_ms};
 use crate::{App, ServerError, Stop, catalogue, checks, router};
 use axum::Router;
 use microdiff_design::Designer;
-use microdiff_telemetry::gpu::{GpuMonitor, GpuOptions};
+use microdiff_telemetry::gpu::GpuMonitor;
 use microdiff_telemetry::health::Health;
 use microdiff_telemetry::http::{HttpLayer, HttpOptions, active_connections};
 use microdiff_telemetry::http::{health_routes, metrics_routes};
@@ -154,6 +154,7 @@ pub fn telemetry_options(config: &Config) -> Result<TelemetryOptions, ServerErro
             ("microdiff_telemetry", "microdiff.telemetry"),
             ("microdiff_telemetry::http", "microdiff.http"),
             ("microdiff_telemetry::health", "microdiff.health"),
+            ("microdiff_telemetry::gpu", "microdiff.gpu"),
         ]
         .map(|(target, logger)| (target.to_owned(), logger.to_owned()))
         .to_vec(),
@@ -235,7 +236,7 @@ async fn open(
         engine: parts.engine,
         metrics,
         telemetry: parts.telemetry,
-        gpu: GpuMonitor::start(catalogue::PREFIX, GpuOptions::default())?,
+        gpu: GpuMonitor::start(catalogue::PREFIX, config.gpu.options())?,
         uploads: tokio::sync::Semaphore::new(config.limits.uploads),
         stop,
         config,

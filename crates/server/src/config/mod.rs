@@ -4,10 +4,12 @@
 //! refused. It deliberately reads no environment variable of its own: the standard `OTEL_*` ones
 //! are read by the telemetry crate.
 
+mod gpu;
 mod health;
 mod limits;
 mod traces;
 
+pub use gpu::GpuConfig;
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
 pub use traces::{TraceConfig, TraceProtocol};
@@ -37,6 +39,8 @@ pub struct Config {
     pub jobs: JobConfig,
     /// The four health checks.
     pub health: HealthConfig,
+    /// How GPUs are watched.
+    pub gpu: GpuConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Spans.
@@ -54,6 +58,7 @@ impl Default for Config {
             limits: LimitConfig::default(),
             jobs: JobConfig::default(),
             health: HealthConfig::default(),
+            gpu: GpuConfig::default(),
             log: LogConfig::default(),
             traces: TraceConfig::default(),
             // Below the 30 s that Kubernetes grants by default.
@@ -180,6 +185,7 @@ impl Config {
         self.limits.check()?;
         self.jobs.check()?;
         self.health.check()?;
+        self.gpu.check()?;
         if !self.listen.admin.ip().is_loopback() {
             return Err(ServerError::Config(format!(
                 "listen.admin = \"{}\": must be a loopback address, the admin listener asks for \
@@ -243,6 +249,7 @@ mod tests {
                 sample_ratio: Some(0.5),
                 ..TraceConfig::default()
             },
+            gpu: GpuConfig { library: Some("l".into()), ..GpuConfig::default() },
             ..Config::default()
         })
         .unwrap();

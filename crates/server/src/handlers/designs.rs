@@ -190,6 +190,9 @@ fn queue_full(app: &App) -> Problem {
 
 fn broken(error: &crate::ServerError) -> Problem {
     tracing::error!(error = %error, "the job database failed");
+    if error.is_passing() {
+        return Problem::database_unavailable();
+    }
     Problem::internal("database_failed")
 }
 

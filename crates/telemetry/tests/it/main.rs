@@ -3,10 +3,13 @@
 
 mod collector;
 mod collector_faults;
+mod gpu;
 mod health;
 mod http;
 mod logs;
 mod metrics;
+#[path = "../stub_nvml/mod.rs"]
+mod stub_nvml;
 mod traces;
 
 use std::path::Path;

@@ -85,7 +85,12 @@ pub(crate) const LOG_WRITE_ERRORS: MetricSpec = MetricSpec::counter(
     "telemetry_log_write_errors_total",
     "Failed writes to a log sink, by sink.",
 )
-.labels(&[LabelSpec::closed("sink", &["stdout", "file"])]);
+.labels(&[LabelSpec::closed("sink", SINKS)]);
+pub(crate) const LOG_UNWRITTEN: MetricSpec = MetricSpec::counter(
+    "telemetry_log_lines_unwritten_total",
+    "Log lines that a failing sink did not take, by sink; another sink may have them.",
+)
+.labels(&[LabelSpec::closed("sink", SINKS)]);
 pub(crate) const SPANS: MetricSpec = MetricSpec::counter(
     "telemetry_spans_total",
     "Sampled spans by what became of them: exported, dropped for want of room, refused or lost by \
@@ -95,6 +100,9 @@ pub(crate) const SPANS: MetricSpec = MetricSpec::counter(
 pub(crate) const SPAN_EXPORTS: MetricSpec =
     MetricSpec::counter("telemetry_span_exports_total", "Batches sent to the collector by result.")
         .labels(&[LabelSpec::closed("result", &["ok", "failed"])]);
+
+/// Where log lines go.
+pub const SINKS: &[&str] = &["stdout", "file"];
 
 /// The levels of log lines.
 pub const LEVELS: &[&str] = &["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
@@ -233,6 +241,7 @@ const APPLICATION: &[MetricSpec] = &[
     LOG_LINES,
     LOG_DROPPED,
     LOG_WRITE_ERRORS,
+    LOG_UNWRITTEN,
     SPANS,
     SPAN_EXPORTS,
 ];

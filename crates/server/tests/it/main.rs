@@ -11,6 +11,8 @@ mod faults;
 #[cfg(test)]
 mod goldens;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod observability;
 #[cfg(test)]
 mod server;

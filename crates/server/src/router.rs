@@ -66,10 +66,7 @@ pub(crate) fn api(app: &Arc<App>) -> Router<Arc<App>> {
 pub(crate) fn admin() -> Router<Arc<App>> {
     Router::new()
         .route("/loglevel", get(admin::log_level).put(admin::set_log_level))
-        .route(
-            "/loglevel/{logger}",
-            put(admin::set_logger_level).delete(admin::unset_logger_level),
-        )
+        .route("/loglevel/{logger}", put(admin::set_logger_level).delete(admin::unset_logger_level))
         .route("/cardinality", get(admin::cardinality))
         .route("/drain", post(admin::drain))
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES))

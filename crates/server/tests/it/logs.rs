@@ -91,8 +91,11 @@ async fn every_declared_field_is_seen_and_every_line_keeps_to_the_table() {
     let put = server.client.put(levels).body("debug,microdiff=trace").send().await.unwrap();
     assert_eq!(put.status(), 200);
     let (_dir, log) = server.drain_and_read().await;
-    let seen: BTreeSet<&str> =
-        log.iter().filter_map(Value::as_object).flat_map(|o| o.keys().map(String::as_str)).collect();
+    let seen: BTreeSet<&str> = log
+        .iter()
+        .filter_map(Value::as_object)
+        .flat_map(|o| o.keys().map(String::as_str))
+        .collect();
     let catalogue = log_catalogue().unwrap();
     let declared = catalogue.fields().iter().map(|field| field.name);
     let unseen: Vec<&str> =

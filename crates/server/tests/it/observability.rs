@@ -148,7 +148,10 @@ async fn the_admin_listener_changes_levels_counts_series_and_drains() {
     let (_, body) = read(server.client.get(admin("/loglevel")).send().await.unwrap()).await;
     assert_eq!(body["level"], levels);
     let of = |body: &Value, logger: &str| body["loggers"][logger].as_str().unwrap().to_owned();
-    assert_eq!((of(&body, "microdiff.models"), of(&body, "microdiff.http")), ("debug".into(), "warn".into()));
+    assert_eq!(
+        (of(&body, "microdiff.models"), of(&body, "microdiff.http")),
+        ("debug".into(), "warn".into())
+    );
     let one = || server.client.put(admin("/loglevel/microdiff.jobs"));
     let (status, body) = read(one().body("trace").send().await.unwrap()).await;
     assert_eq!((status, of(&body, "microdiff.jobs")), (200, "trace".into()));

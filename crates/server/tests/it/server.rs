@@ -1,7 +1,7 @@
 //! Starts a service in this process and speaks to it.
 
-use microdiff_server::{Config, Engine, Parts, Ready, ServerError, Stop};
 use microdiff_server::log_fields::log_catalogue;
+use microdiff_server::{Config, Engine, Parts, Ready, ServerError, Stop};
 use microdiff_telemetry::logs::LogSchema;
 use microdiff_telemetry::{Guard, Telemetry};
 use reqwest::multipart::{Form, Part};

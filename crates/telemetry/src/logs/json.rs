@@ -92,6 +92,23 @@ impl Fields {
         self.keys.iter().any(|(held, _)| *held == key)
     }
 
+    /// Adds a text, redacted, unless its field is there already.
+    pub(super) fn add_text(&mut self, slot: &Slot, text: &str, scrubber: &Scrubber) {
+        if self.has(slot.name) {
+            return;
+        }
+        let out = &mut self.rendered;
+        out.extend_from_slice(&slot.text_key);
+        if slot.secret {
+            push_string(out, REDACTED);
+        } else if slot.route {
+            push_string(out, text);
+        } else {
+            push_string(out, &scrubber.scrub(text));
+        }
+        self.keys.push((slot.name, out.len()));
+    }
+
     /// Takes over the fields of an outer span that are not there yet.
     pub(super) fn inherit(&mut self, outer: &Self) {
         let mut start = 0;
@@ -143,19 +160,7 @@ impl Visitor<'_> {
                 self.function.clear();
                 push_string(self.function, &self.scrubber.scrub(&value));
             }
-            Role::Value if self.fields.has(slot.name) => {}
-            Role::Value => {
-                let out = &mut self.fields.rendered;
-                out.extend_from_slice(&slot.text_key);
-                if slot.secret {
-                    push_string(out, REDACTED);
-                } else if slot.route {
-                    push_string(out, &value);
-                } else {
-                    push_string(out, &self.scrubber.scrub(&value));
-                }
-                self.fields.keys.push((slot.name, out.len()));
-            }
+            Role::Value => self.fields.add_text(slot, &value, self.scrubber),
         }
     }
 

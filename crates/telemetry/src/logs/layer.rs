@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::json::{Fields, Visitor, push_string};
 use super::levels::LogLevels;
 use super::plan::{Plan, Plans, Recent};
-use super::queue::{Queue, level_index};
+use super::queue::Queue;
 use super::schema::Schema;
 use crate::clock::Stamps;
 use crate::metrics::Counter;
@@ -70,8 +70,20 @@ impl Shared {
     }
 
     pub(super) fn push(&self, line: &[u8], level: Level) {
+        let level = level_index(level);
         let counters = if self.queue.push(line, level) { &self.lines } else { &self.dropped };
-        counters[level_index(level)].inc();
+        counters[level].inc();
+    }
+}
+
+/// A level's place in [`crate::builtin::LEVELS`].
+pub(super) fn level_index(level: Level) -> usize {
+    match level {
+        Level::ERROR => 0,
+        Level::WARN => 1,
+        Level::INFO => 2,
+        Level::DEBUG => 3,
+        Level::TRACE => 4,
     }
 }
 

@@ -45,8 +45,10 @@ impl LogLevels {
     pub fn set(&mut self, logger: &str, level: &str) -> Result<(), TelemetryError> {
         let refuse = |reason: String| TelemetryError::LogLevels { reason };
         let shown = level.escape_debug();
-        let level = parse_level(level).ok_or_else(|| refuse(format!("`{shown}` names no level")))?;
-        if logger.is_empty() || logger.contains([',', '=']) || logger.contains(char::is_whitespace) {
+        let level =
+            parse_level(level).ok_or_else(|| refuse(format!("`{shown}` names no level")))?;
+        if logger.is_empty() || logger.contains([',', '=']) || logger.contains(char::is_whitespace)
+        {
             return Err(refuse(format!("`{}` names no logger", logger.escape_debug())));
         }
         self.loggers.retain(|(name, _)| name != logger);

@@ -221,8 +221,7 @@ fn open_sinks(
     if options.stdout {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let coloured = !no_colour && std::io::stdout().is_terminal();
-        let pretty =
-            (options.format == LogFormat::Pretty).then(|| Pretty::new(schema, coloured));
+        let pretty = (options.format == LogFormat::Pretty).then(|| Pretty::new(schema, coloured));
         let stdout = Stdout::new(pretty)
             .map_err(|source| TelemetryError::System { what: "standard output", source })?;
         sinks.push(sink("stdout", Out::Stdout(stdout)));

@@ -94,7 +94,8 @@ impl LogCatalogue {
     /// What is wrong with the line: not an object, a field that no row declares, a value of
     /// another kind than declared, or a field missing that every line has.
     pub fn check(&self, schema: LogSchema, line: &str) -> Result<Vec<&'static str>, String> {
-        let value: Value = serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
+        let value: Value =
+            serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
         let object = value.as_object().ok_or_else(|| format!("no object: {line}"))?;
         let find = |key: &str| self.fields.iter().find(|f| f.key(schema, &self.prefix) == *key);
         let mut seen = Vec::new();
@@ -287,7 +288,8 @@ mod tests {
     use super::*;
 
     fn catalogue() -> LogCatalogue {
-        let rows = &[LogField::number("heat", "Heat.").unit("°C"), LogField::text("oven", "Which.")];
+        let rows =
+            &[LogField::number("heat", "Heat.").unit("°C"), LogField::text("oven", "Which.")];
         LogCatalogue::new("bakery", rows).unwrap()
     }
 

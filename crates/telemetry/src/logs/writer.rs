@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use tracing::Level;
 
 use super::json::{cut, push_key, push_string};
-use super::layer::Shared;
-use super::queue::level_index;
+use super::layer::{Shared, level_index};
+use super::queue::ERROR;
 use super::schema::{Schema, Source};
 use super::sink::Sink;
 use crate::TelemetryError;
@@ -42,7 +42,7 @@ impl Writer {
             let lost: u64 = batch.dropped.iter().sum();
             if lost > 0 {
                 let what = "log lines were dropped because the writer was behind";
-                let counts = [("dropped", lost), ("dropped_errors", batch.dropped[0])];
+                let counts = [("dropped", lost), ("dropped_errors", batch.dropped[ERROR])];
                 let line = self.line(Level::WARN, what, &counts.map(Value::count));
                 self.sinks.iter_mut().for_each(|sink| sink.write(&line));
             }
@@ -87,12 +87,8 @@ impl Writer {
 
     /// A line that does not go through the queue, which may be full.
     fn line(&self, level: Level, message: &str, values: &[(&str, Value<'_>)]) -> Vec<u8> {
-        let source = Source {
-            logger: &self.logger,
-            module: module_path!(),
-            file: file!(),
-            line: line!(),
-        };
+        let source =
+            Source { logger: &self.logger, module: module_path!(), file: file!(), line: line!() };
         self.shared.lines[level_index(level)].inc();
         whole_line(&self.shared.schema, level, &source, message, values)
     }

@@ -120,19 +120,28 @@ fn ecs_lines_have_its_names_and_types() {
         assert_eq!((text("http.request.id"), text("trace.id")), ("r1", "t1"));
         assert_eq!((text("error.type"), text("error.message")), ("heat", "burnt"));
         assert_eq!((text("event.outcome"), text("labels.text")), ("failure", "crust"));
-        assert_eq!((text("log.origin.file.name"), text("log.origin.function")), ("logs.rs", "bake"));
+        assert_eq!(
+            (text("log.origin.file.name"), text("log.origin.function")),
+            ("logs.rs", "bake")
+        );
         assert_eq!(lines[0]["event.duration"], 1_250_000);
         assert_eq!(lines[0]["http.response.status_code"], 500);
-        assert_eq!((&lines[0]["bakery.size"], &lines[0]["bakery.heat"]), (&3.into(), &210.5.into()));
+        assert_eq!(
+            (&lines[0]["bakery.size"], &lines[0]["bakery.heat"]),
+            (&3.into(), &210.5.into())
+        );
         assert_eq!(lines[0]["labels.alive"], true);
-        assert_eq!((&lines[1]["event.duration"], &lines[1]["event.outcome"]), (&2_000_000.into(), &"success".into()));
+        assert_eq!(
+            (&lines[1]["event.duration"], &lines[1]["event.outcome"]),
+            (&2_000_000.into(), &"success".into())
+        );
         assert!(lines[1]["bakery.heat"].is_null());
         std::fs::read_to_string(&file).unwrap()
     };
     // The loggers of ECS for other languages begin every line like this.
     let begins = "{\"@timestamp\":\"20";
     assert!(raw.lines().all(|line| line.starts_with(begins)), "{raw}");
-    assert!(raw.contains("Z\",\"log.level\":\"ERROR\",\"message\":\"failed\",\"ecs.version\""));
+    assert!(raw.contains("Z\",\"log.level\":\"ERROR\",\"message\":\"failed\",\"log.logger\""));
 }
 
 #[test]

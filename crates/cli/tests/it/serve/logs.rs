@@ -73,8 +73,10 @@ fn a_hangup_opens_the_file_anew_and_reads_the_levels_again() {
 
     configure(data.path(), "level = \"loud\"");
     service.signal("HUP");
-    let error =
-        await_message(&file, "the configuration cannot be read again; the log levels stay as they are");
+    let error = await_message(
+        &file,
+        "the configuration cannot be read again; the log levels stay as they are",
+    );
     assert_eq!((&error["level"], &error["error.type"]), (&"ERROR".into(), &"configuration".into()));
     assert!(error["error.message"].as_str().expect("a text").contains("loud"), "{error}");
     let levels = service.get("admin", "/loglevel").json();
@@ -89,7 +91,10 @@ fn one_logger_turned_to_debug_speaks_at_once_and_is_turned_back() {
     assert_eq!(service.send("admin", put, b"debug").status, 200);
     assert_eq!(service.design("/v1/designs?wait=100", "", &super::FIELDS).status, 200);
     let line = service.line(|line| line["level"] == "DEBUG");
-    assert_eq!((&line["logger"], &line["message"]), (&"microdiff.optimization".into(), &"Posterior drawn".into()));
+    assert_eq!(
+        (&line["logger"], &line["message"]),
+        (&"microdiff.optimization".into(), &"Posterior drawn".into())
+    );
     let delete = "DELETE /loglevel/microdiff.optimization HTTP/1.1\r\n";
     let levels = service.send("admin", delete, b"").json();
     assert_eq!(levels["loggers"]["microdiff.optimization"], "info");
@@ -135,7 +140,9 @@ fn a_closed_stdout_is_counted_told_to_the_file_and_survived() {
     let told = await_message(&file, "a log sink fails");
     assert_eq!((&told["sink"], &told["level"]), (&"stdout".into(), &"ERROR".into()));
     assert!(service.metric("microdiff_telemetry_log_write_errors_total{sink=\"stdout\"}") >= 1.0);
-    assert!(service.metric("microdiff_telemetry_log_lines_unwritten_total{sink=\"stdout\"}") >= 1.0);
+    assert!(
+        service.metric("microdiff_telemetry_log_lines_unwritten_total{sink=\"stdout\"}") >= 1.0
+    );
     assert_eq!(service.metric("microdiff_telemetry_log_write_errors_total{sink=\"file\"}"), 0.0);
     assert_eq!(service.get("api", "/health").status, 200);
 }
@@ -149,7 +156,10 @@ fn a_person_gets_lines_to_read_and_a_file_keeps_json() {
     assert_eq!(service.get("api", "/v1/alloys").status, 200);
     let mut shown = stdout.lines().map(|line| line.expect("text"));
     let line = shown.find(|line| line.contains("labels.endpoint=/v1/alloys")).expect("a line");
-    assert!(line.contains("INFO  microdiff.http request ") && line.contains("event.outcome=success"), "{line}");
+    assert!(
+        line.contains("INFO  microdiff.http request ") && line.contains("event.outcome=success"),
+        "{line}"
+    );
     assert!(!line.contains('\u{1b}'), "a pipe is no terminal: {line}");
     let access = await_message(&file, "request");
     assert_eq!(access["http.response.status_code"], 200, "{access}");

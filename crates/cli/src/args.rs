@@ -6,6 +6,7 @@ use microdiff_domain::{
     Alloy, BedTemperature, DomainError, HatchSpacing, LaserPower, LayerThickness, Process,
     ScanSpeed, SpotDiameter, VoxelSize,
 };
+use microdiff_server::config::{LogFormatName, LogSchemaName};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -208,6 +209,12 @@ pub struct ServeArgs {
     /// Log level, as in info or info,microdiff.imaging=debug
     #[arg(long, value_name = "LEVELS")]
     pub log_level: Option<String>,
+    /// Keys of log lines: native, or ecs for the Elastic Common Schema
+    #[arg(long, value_name = "NAME")]
+    pub log_schema: Option<LogSchemaName>,
+    /// Log lines on stdout: json, or pretty for a person
+    #[arg(long, value_name = "NAME")]
+    pub log_format: Option<LogFormatName>,
     /// Configuration file (TOML); flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

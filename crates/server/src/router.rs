@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::Method;
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub(crate) fn endpoints(role: Role) -> &'static [(Method, &'static str)] {
         Role::Admin => &[
             (Method::GET, "/loglevel"),
             (Method::PUT, "/loglevel"),
+            (Method::PUT, "/loglevel/{logger}"),
+            (Method::DELETE, "/loglevel/{logger}"),
             (Method::GET, "/cardinality"),
             (Method::POST, "/drain"),
         ],
@@ -64,6 +66,7 @@ pub(crate) fn api(app: &Arc<App>) -> Router<Arc<App>> {
 pub(crate) fn admin() -> Router<Arc<App>> {
     Router::new()
         .route("/loglevel", get(admin::log_level).put(admin::set_log_level))
+        .route("/loglevel/{logger}", put(admin::set_logger_level).delete(admin::unset_logger_level))
         .route("/cardinality", get(admin::cardinality))
         .route("/drain", post(admin::drain))
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES))

@@ -4,7 +4,9 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::jobs::{Crew, JobQueue, Workers};
 use crate::listen::{self, Bound, Role, ServeOptions};
+use crate::log_fields::{LOG_FIELDS, LOGGERS};
 use crate::metrics::{Metrics, StartFigures};
+use crate::reload::reload_on_hangup;
 use crate::store::{JobStore, ScanFiles, now_ms};
 use crate::{App, ServerError, Stop, catalogue, checks, router};
 use axum::Router;
@@ -13,7 +15,7 @@ use microdiff_telemetry::gpu::GpuMonitor;
 use microdiff_telemetry::health::Health;
 use microdiff_telemetry::http::{HttpLayer, HttpOptions, active_connections};
 use microdiff_telemetry::http::{health_routes, metrics_routes};
-use microdiff_telemetry::logs::{LogFile, LogOptions};
+use microdiff_telemetry::logs::LogOptions;
 use microdiff_telemetry::traces::TraceOptions;
 use microdiff_telemetry::{Guard, Telemetry, TelemetryOptions};
 use serde_json::json;
@@ -98,6 +100,7 @@ pub async fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), Se
     let (telemetry, guard) = telemetry(&config)?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
+    reload_on_hangup(config.clone(), telemetry.logs().clone())?;
     let outcome = load_and_serve(config, telemetry, stop, on_ready).await;
     // The flush waits for other threads, and a collector may be slow.
     let flushed = tokio::task::spawn_blocking(|| guard.shutdown(Duration::from_secs(3)));
@@ -142,23 +145,9 @@ pub fn telemetry_options(config: &Config) -> Result<TelemetryOptions, ServerErro
     let mut options =
         TelemetryOptions::new(SERVICE_NAME, version, catalogue::PREFIX, catalogue::METRICS);
     options.logs = LogOptions {
-        levels: config.log_levels()?,
-        file: config.log.file.as_ref().map(LogFile::new),
-        loggers: [
-            ("microdiff_server", "microdiff"),
-            ("microdiff_server::store", "microdiff.store"),
-            ("microdiff_server::jobs", "microdiff.jobs"),
-            ("microdiff_models", "microdiff.models"),
-            ("microdiff_imaging", "microdiff.imaging"),
-            ("microdiff_optimization", "microdiff.optimization"),
-            ("microdiff_telemetry", "microdiff.telemetry"),
-            ("microdiff_telemetry::http", "microdiff.http"),
-            ("microdiff_telemetry::health", "microdiff.health"),
-            ("microdiff_telemetry::gpu", "microdiff.gpu"),
-        ]
-        .map(|(target, logger)| (target.to_owned(), logger.to_owned()))
-        .to_vec(),
-        ..LogOptions::default()
+        fields: LOG_FIELDS,
+        loggers: LOGGERS.iter().map(|l| (l.target.to_owned(), l.name.to_owned())).collect(),
+        ..config.log.options()?
     };
     options.traces = config.traces.over(TraceOptions::from_env());
     options.redaction.shown_dirs = vec![config.data_dir.clone()];

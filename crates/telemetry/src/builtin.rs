@@ -89,7 +89,12 @@ pub(crate) const LOG_WRITE_ERRORS: MetricSpec = MetricSpec::counter(
     "telemetry_log_write_errors_total",
     "Failed writes to a log sink, by sink.",
 )
-.labels(&[LabelSpec::closed("sink", &["stdout", "file"])]);
+.labels(&[LabelSpec::closed("sink", SINKS)]);
+pub(crate) const LOG_UNWRITTEN: MetricSpec = MetricSpec::counter(
+    "telemetry_log_lines_unwritten_total",
+    "Log lines that a failing sink did not take, by sink; another sink may have them.",
+)
+.labels(&[LabelSpec::closed("sink", SINKS)]);
 pub(crate) const SPANS: MetricSpec = MetricSpec::counter(
     "telemetry_spans_total",
     "Spans by what became of them: exported; dropped because the queue was full; refused or lost by \
@@ -109,6 +114,9 @@ pub(crate) const COLLECTOR_CHANGES: MetricSpec = MetricSpec::counter(
     "Times that spans began to be lost (down) and reached the collector again (up).",
 )
 .labels(&[LabelSpec::closed("to", &["down", "up"])]);
+
+/// Where log lines go.
+pub const SINKS: &[&str] = &["stdout", "file"];
 
 /// The levels of log lines.
 pub const LEVELS: &[&str] = &["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
@@ -294,6 +302,7 @@ const APPLICATION: &[MetricSpec] = &[
     LOG_LINES,
     LOG_DROPPED,
     LOG_WRITE_ERRORS,
+    LOG_UNWRITTEN,
     SPANS,
     SPAN_EXPORTS,
     COLLECTOR_UP,

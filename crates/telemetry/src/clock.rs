@@ -12,9 +12,41 @@ pub fn rfc3339(at: SystemTime) -> String {
 
 /// Appends [`rfc3339`]. Moments before 1970 are shown as 1970, beyond the year 9999 as its end.
 pub(crate) fn push_rfc3339(out: &mut Vec<u8>, at: SystemTime) {
-    const LAST: u64 = 253_402_300_799;
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = since.as_secs().min(LAST);
+    push_second(out, since.as_secs());
+    push_digits(out, since.subsec_micros(), 6);
+    out.push(b'Z');
+}
+
+/// Writes moments one after the other: what is the same within a second is worked out once.
+#[derive(Debug, Default)]
+pub(crate) struct Stamps {
+    second: u64,
+    shown: Vec<u8>,
+}
+
+impl Stamps {
+    /// Appends [`rfc3339`] of `at`.
+    pub(crate) fn push(&mut self, out: &mut Vec<u8>, at: SystemTime) {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.shown.is_empty() || self.second != since.as_secs() {
+            self.second = since.as_secs();
+            self.shown.clear();
+            push_second(&mut self.shown, self.second);
+        }
+        out.extend_from_slice(&self.shown);
+        let micros = since.subsec_micros();
+        let pairs = [micros / 10_000, micros / 100 % 100, micros % 100];
+        let digits = pairs.map(|pair| [b'0' + (pair / 10) as u8, b'0' + (pair % 10) as u8]);
+        out.extend_from_slice(digits.as_flattened());
+        out.push(b'Z');
+    }
+}
+
+/// Appends date and time up to the point before the fraction.
+fn push_second(out: &mut Vec<u8>, seconds: u64) {
+    const LAST: u64 = 253_402_300_799;
+    let seconds = seconds.min(LAST);
     let (year, month, day) = civil(seconds / 86_400);
     let second = (seconds % 86_400) as u32;
     push_digits(out, year, 4);
@@ -29,11 +61,10 @@ pub(crate) fn push_rfc3339(out: &mut Vec<u8>, at: SystemTime) {
     out.push(b':');
     push_digits(out, second % 60, 2);
     out.push(b'.');
-    push_digits(out, since.subsec_micros(), 6);
-    out.push(b'Z');
 }
 
-fn push_digits(out: &mut Vec<u8>, value: u32, width: u32) {
+/// Appends the last `width` digits of a number, with leading zeros.
+pub(crate) fn push_digits(out: &mut Vec<u8>, value: u32, width: u32) {
     for place in (0..width).rev() {
         out.push(b'0' + (value / 10_u32.pow(place) % 10) as u8);
     }
@@ -64,10 +95,16 @@ mod tests {
 
     #[test]
     fn known_moments_read_as_they_should() {
-        let at = |seconds, micros| {
-            rfc3339(UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros))
+        let mut stamps = Stamps::default();
+        let mut at = |seconds, micros| {
+            let at = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros);
+            let mut stamp = Vec::new();
+            stamps.push(&mut stamp, at);
+            assert_eq!(rfc3339(at).as_bytes(), stamp);
+            rfc3339(at)
         };
         assert_eq!(at(0, 0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(at(0, 123_456), "1970-01-01T00:00:00.123456Z");
         assert_eq!(at(951_782_400, 7), "2000-02-29T00:00:00.000007Z");
         assert_eq!(at(1_709_251_199, 999_999), "2024-02-29T23:59:59.999999Z");
         assert_eq!(at(253_402_300_799, 0), "9999-12-31T23:59:59.000000Z");

@@ -26,6 +26,22 @@ pub enum TelemetryError {
         /// What is wrong, and where.
         reason: String,
     },
+    /// A row of the table of log fields breaks a rule.
+    #[error("log field `{field}` in the catalogue: {reason}")]
+    LogField {
+        /// The field's name.
+        field: String,
+        /// The broken rule.
+        reason: String,
+    },
+    /// A setting of the log has no such value.
+    #[error("log {what}: expected {expected}")]
+    LogSetting {
+        /// The setting.
+        what: &'static str,
+        /// Its values.
+        expected: &'static str,
+    },
     /// The log file or its writer cannot be set up.
     #[error("log file: {0}")]
     LogFile(String),

@@ -68,6 +68,11 @@ pub struct Scrubber {
 /// Fields that hold a route or URL path by their meaning, never a path of the host.
 const ROUTE_KEYS: &[&str] = &["endpoint", "http.route", "url.path"];
 
+/// Whether values under this key are routes or URL paths by their meaning.
+pub(crate) fn is_route_key(key: &str) -> bool {
+    ROUTE_KEYS.contains(&key)
+}
+
 /// Whole keys, without `-`, `_` and `.`.
 const SECRET_KEYS: &[&str] = &[
     "authorization",

@@ -20,6 +20,8 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         data_dir: args.data_dir.clone(),
         model_dir: args.model.clone(),
         log_level: args.log_level.clone(),
+        log_schema: args.log_schema,
+        log_format: args.log_format,
     };
     let config = Config::load(args.config.as_deref(), overrides)?;
     if args.check_config {

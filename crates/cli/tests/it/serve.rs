@@ -1,5 +1,7 @@
 //! `microdiff serve` as an operator meets it: started, probed, asked, killed and started again.
 
+mod logs;
+
 use crate::binary::{fixture, microdiff, refuse, text};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};

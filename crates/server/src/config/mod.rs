@@ -7,16 +7,16 @@
 mod gpu;
 mod health;
 mod limits;
+mod log;
 mod traces;
 
 pub use gpu::GpuConfig;
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
+pub use log::{LogConfig, LogFormatName, LogSchemaName};
 pub use traces::{TraceConfig, TraceProtocol};
 
 use crate::ServerError;
-use microdiff_telemetry::TelemetryError;
-use microdiff_telemetry::logs::LogLevels;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -47,6 +47,18 @@ pub struct Config {
     pub traces: TraceConfig,
     /// Seconds given to running work, open requests and telemetry when asked to stop.
     pub drain_deadline_seconds: u64,
+    /// Where these settings come from, for reading them again.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// The file and the flags that a configuration was made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The file, if any.
+    pub file: Option<PathBuf>,
+    /// What the command line set over it.
+    pub overrides: Overrides,
 }
 
 impl Default for Config {
@@ -63,6 +75,7 @@ impl Default for Config {
             traces: TraceConfig::default(),
             // Below the 30 s that Kubernetes grants by default.
             drain_deadline_seconds: 25,
+            origin: Origin::default(),
         }
     }
 }
@@ -89,25 +102,8 @@ impl Default for ListenConfig {
     }
 }
 
-/// Log lines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// Default level and exceptions by logger: `info,microdiff.imaging=debug`.
-    pub level: String,
-    /// A rotated file beside stdout, as `logs/microdiff.log`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { level: "info".into(), file: None }
-    }
-}
-
 /// What the command line sets over the file. `None` leaves the file's value.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--listen`.
     pub listen: Option<SocketAddr>,
@@ -123,6 +119,10 @@ pub struct Overrides {
     pub model_dir: Option<PathBuf>,
     /// `--log-level`.
     pub log_level: Option<String>,
+    /// `--log-schema`.
+    pub log_schema: Option<LogSchemaName>,
+    /// `--log-format`.
+    pub log_format: Option<LogFormatName>,
 }
 
 impl Config {
@@ -140,9 +140,18 @@ impl Config {
                 Self::parse(&text)?
             }
         };
+        config.origin = Origin { file: file.map(Path::to_owned), overrides: overrides.clone() };
         config.set(overrides);
         config.check()?;
         Ok(config)
+    }
+
+    /// Reads the same file again, under the same flags.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn reload(&self) -> Result<Self, ServerError> {
+        Self::load(self.origin.file.as_deref(), self.origin.overrides.clone())
     }
 
     /// Parses TOML without checking the values against each other.
@@ -172,6 +181,8 @@ impl Config {
         put(&mut self.listen.admin, over.admin_listen);
         put(&mut self.data_dir, over.data_dir);
         put(&mut self.log.level, over.log_level);
+        put(&mut self.log.schema, over.log_schema);
+        put(&mut self.log.format, over.log_format);
         if over.model_dir.is_some() {
             self.model_dir = over.model_dir;
         }
@@ -198,13 +209,7 @@ impl Config {
             return Err(ServerError::Config("data_dir is empty".into()));
         }
         self.traces.check()?;
-        self.log_levels().map(drop)
-    }
-
-    /// The log levels, parsed.
-    pub(crate) fn log_levels(&self) -> Result<LogLevels, ServerError> {
-        let fault = |error: TelemetryError| ServerError::Config(format!("log.level: {error}"));
-        self.log.level.parse().map_err(fault)
+        self.log.check()
     }
 
     /// How long a drain may take.
@@ -268,6 +273,9 @@ mod tests {
         assert!(refusal("[listen]\nadmin = \"0.0.0.0:8002\"").contains("loopback"));
         assert!(refusal("[listen]\napi = \"localhost\"").contains("line 2"));
         assert!(refusal("[log]\nlevel = \"loud\"").contains("log.level"));
+        assert!(refusal("[log]\nschema = \"xml\"").contains("line 2"));
+        assert!(refusal("[log]\nrotate_bytes = 1").contains("log.rotate_bytes = 1 is outside"));
+        assert!(refusal("[log]\nkeep_days = 0").contains("log.keep_days = 0 is outside"));
         assert!(refusal("[traces]\nendpoint = \"ftp://x\"").contains("traces.endpoint"));
         assert!(refusal("[health.gpu]\npolicy = \"maybe\"").contains("line 2"));
     }
@@ -279,6 +287,7 @@ mod tests {
         std::fs::write(&file, "data_dir = \"a\"\n[listen]\napi = \"127.0.0.1:1\"\n").unwrap();
         let over = Overrides { data_dir: Some("b".into()), ..Overrides::default() };
         let config = Config::load(Some(&file), over).unwrap();
+        assert_eq!(config.reload().unwrap(), config);
         assert_eq!(config.data_dir, PathBuf::from("b"));
         assert_eq!(config.listen.api.port(), 1);
         assert_eq!(config.listen.metrics.port(), 8000);

@@ -3,15 +3,16 @@
 use crate::App;
 use crate::problem::{Problem, echo};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use http::StatusCode;
+use microdiff_telemetry::TelemetryError;
 use microdiff_telemetry::logs::LogLevels;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// `GET /loglevel`: the levels in force.
+/// `GET /loglevel`: the levels in force, and what they mean for each logger.
 pub(crate) async fn log_level(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({ "level": app.telemetry.logs().levels().to_string() }))
+    Json(levels_document(&app))
 }
 
 /// `PUT /loglevel`: puts other levels in force; the body is as the setting `log.level`.
@@ -19,12 +20,49 @@ pub(crate) async fn set_log_level(
     State(app): State<Arc<App>>,
     body: String,
 ) -> Result<Json<Value>, Problem> {
-    let levels: LogLevels =
-        body.trim().parse().map_err(|error| Problem::invalid_field(&echo(&format!("{error}"))))?;
+    let levels: LogLevels = body.trim().parse().map_err(refused)?;
+    Ok(put_in_force(&app, levels))
+}
+
+/// `PUT /loglevel/{logger}`: gives one logger a level, the body, and leaves the others.
+pub(crate) async fn set_logger_level(
+    State(app): State<Arc<App>>,
+    Path(logger): Path<String>,
+    body: String,
+) -> Result<Json<Value>, Problem> {
+    let mut levels = app.telemetry.logs().levels();
+    levels.set(&logger, body.trim()).map_err(refused)?;
+    Ok(put_in_force(&app, levels))
+}
+
+/// `DELETE /loglevel/{logger}`: takes a logger's own level away; its parent's holds again.
+pub(crate) async fn unset_logger_level(
+    State(app): State<Arc<App>>,
+    Path(logger): Path<String>,
+) -> Json<Value> {
+    let mut levels = app.telemetry.logs().levels();
+    levels.unset(&logger);
+    put_in_force(&app, levels)
+}
+
+fn refused(error: TelemetryError) -> Problem {
+    Problem::invalid_field(&echo(&error.to_string()))
+}
+
+fn put_in_force(app: &App, levels: LogLevels) -> Json<Value> {
     let text = levels.to_string();
     app.telemetry.logs().set_levels(levels);
     tracing::info!(levels = %text, "log levels changed");
-    Ok(Json(json!({ "level": text })))
+    Json(levels_document(app))
+}
+
+fn levels_document(app: &App) -> Value {
+    let logs = app.telemetry.logs();
+    let levels = logs.levels();
+    let of = |logger: &String| levels.for_logger(logger).to_string();
+    let loggers: serde_json::Map<String, Value> =
+        logs.loggers().iter().map(|logger| (logger.clone(), of(logger).into())).collect();
+    json!({ "level": levels.to_string(), "loggers": loggers })
 }
 
 /// `GET /cardinality`: series per metric, most first.

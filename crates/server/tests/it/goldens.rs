@@ -1,6 +1,8 @@
 use microdiff_server::catalogue::{METRICS, PREFIX};
+use microdiff_server::log_fields;
 use microdiff_server::spans::SPANS;
 use microdiff_telemetry::builtin;
+use microdiff_telemetry::logs::{ECS_VERSION, LogField, LogSchema};
 use microdiff_telemetry::metrics::{LabelSpec, LabelValues, MetricSpec};
 use microdiff_telemetry::traces::catalogue::{self, SpanSpec};
 use std::fmt::Write as _;
@@ -72,6 +74,53 @@ fn describe(page: &mut String, span: &SpanSpec) {
         };
         let _ = writeln!(page, "| `{name}` | {kind} | {unit} | {}{values} |", attribute.meaning);
     }
+}
+
+#[test]
+fn the_log_reference_is_committed() {
+    let catalogue = log_fields::log_catalogue().unwrap();
+    let mut page = String::from(
+        "# Logs\n\nGenerated from the tables in code; a test holds the two equal, and every line \
+         that any test of the service writes has declared fields only.\n\n\
+         One JSON object a line, UTF-8. `--log-schema` chooses between the native keys and those \
+         of the Elastic Common Schema (ECS ",
+    );
+    let _ = write!(
+        page,
+        "{ECS_VERSION}), where text and booleans of its own go under `labels.` and numbers under \
+         `{PREFIX}.`. A line has the fields that its row names; order does not matter. Lines of \
+         libraries (a logger outside `{PREFIX}`) may have further fields. `--log-format pretty` \
+         shows the same on stdout for a person.\n"
+    );
+    for (title, own) in [("Service", true), ("Every service", false)] {
+        let head = "| field | type | unit | meaning | on | ECS | ECS type | stability |\n\
+                    |---|---|---|---|---|---|---|---|";
+        let _ = writeln!(page, "\n## {title}\n\n{head}");
+        let of_service = |field: &&LogField| log_fields::LOG_FIELDS.contains(field) == own;
+        for field in catalogue.fields().iter().filter(of_service) {
+            let _ = writeln!(
+                page,
+                "| `{}` | {} | {} | {} | {} | `{}` | {} | {} |",
+                field.name,
+                field.kind.as_str(),
+                field.unit,
+                field.meaning,
+                field.when,
+                field.key(LogSchema::Ecs, PREFIX),
+                field.kind_in(LogSchema::Ecs).as_str(),
+                field.stability.as_str()
+            );
+        }
+    }
+    page.push_str(
+        "\n## Loggers\n\nEach has a level of its own (`log.level`, `PUT /loglevel` and \
+         `PUT /loglevel/{logger}` of the admin listener, SIGHUP); a level holds for the loggers \
+         below it.\n\n| logger | speaks of |\n|---|---|\n",
+    );
+    for logger in log_fields::LOGGERS {
+        let _ = writeln!(page, "| `{}` | {} |", logger.name, logger.meaning);
+    }
+    golden("logs.md", &page);
 }
 
 fn section(page: &mut String, title: &str, specs: Vec<MetricSpec>) {

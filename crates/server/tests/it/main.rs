@@ -12,6 +12,7 @@ mod faults;
 mod goldens;
 #[cfg(test)]
 mod health;
+mod logs;
 #[cfg(test)]
 mod observability;
 #[cfg(test)]

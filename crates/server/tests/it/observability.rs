@@ -139,6 +139,19 @@ async fn the_admin_listener_changes_levels_counts_series_and_drains() {
     assert_eq!((status, &problem["code"]), (400, &Value::from("invalid_field")));
     let (_, body) = read(server.client.get(admin("/loglevel")).send().await.unwrap()).await;
     assert_eq!(body["level"], levels);
+    let of = |body: &Value, logger: &str| body["loggers"][logger].as_str().unwrap().to_owned();
+    assert_eq!(
+        (of(&body, "microdiff.models"), of(&body, "microdiff.http")),
+        ("debug".into(), "warn".into())
+    );
+    let one = || server.client.put(admin("/loglevel/microdiff.jobs"));
+    let (status, body) = read(one().body("trace").send().await.unwrap()).await;
+    assert_eq!((status, of(&body, "microdiff.jobs")), (200, "trace".into()));
+    assert_eq!(of(&body, "microdiff.models"), "debug");
+    let (status, _) = read(one().body("loud").send().await.unwrap()).await;
+    assert_eq!(status, 400);
+    let gone = server.client.delete(admin("/loglevel/microdiff.jobs")).send().await.unwrap();
+    assert_eq!(of(&read(gone).await.1, "microdiff.jobs"), "warn");
     let (_, series) = read(server.client.get(admin("/cardinality")).send().await.unwrap()).await;
     assert!(series["series"].as_u64().unwrap() > 100, "{series}");
     let drain = server.client.post(admin("/drain")).send().await.unwrap();

@@ -1,6 +1,8 @@
 //! Starts a service in this process and speaks to it.
 
+use microdiff_server::log_fields::log_catalogue;
 use microdiff_server::{Config, Engine, Parts, Ready, ServerError, Stop};
+use microdiff_telemetry::logs::LogSchema;
 use microdiff_telemetry::{Guard, Telemetry};
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
@@ -143,11 +145,10 @@ impl Server {
         timeout(PATIENCE, poll).await.unwrap()
     }
 
-    /// The log so far, one object a line.
+    /// The log so far, one object a line, each of which has declared fields only.
     pub fn log(&self) -> Vec<Value> {
         assert!(self.telemetry.logs().flush(PATIENCE));
-        let text = std::fs::read_to_string(&self.log).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        read_log(&std::fs::read_to_string(&self.log).unwrap())
     }
 
     /// Number of files among the stored scans.
@@ -155,12 +156,28 @@ impl Server {
         std::fs::read_dir(self.dir.path().join("data/scans")).unwrap().count()
     }
 
-    /// Begins the drain and awaits its end.
+    /// Begins the drain and awaits its end; every line of the log is looked at.
     pub async fn drain(self) -> Arc<TempDir> {
-        self.stop.drain();
-        timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
-        self.dir
+        self.drain_and_read().await.0
     }
+
+    /// [`Server::drain`], and all the log.
+    pub async fn drain_and_read(mut self) -> (Arc<TempDir>, Vec<Value>) {
+        self.stop.drain();
+        timeout(PATIENCE, &mut self.task).await.unwrap().unwrap().unwrap();
+        let log = self.log();
+        (self.dir, log)
+    }
+}
+
+/// Checks and parses lines of the log.
+pub fn read_log(text: &str) -> Vec<Value> {
+    let catalogue = log_catalogue().unwrap();
+    let read = |line: &str| {
+        catalogue.check(LogSchema::Native, line).unwrap_or_else(|wrong| panic!("{wrong}"));
+        serde_json::from_str(line).unwrap()
+    };
+    text.lines().map(read).collect()
 }
 
 pub async fn read(response: reqwest::Response) -> (u16, Value) {

@@ -129,7 +129,7 @@ impl Poller {
         if self.known != Known::Answering {
             self.known = Known::Answering;
             let version = driver.version().unwrap_or_default();
-            tracing::info!(devices = count, version, "GPU driver answers");
+            tracing::info!(devices = count, driver = version, "GPU driver answers");
         }
         let mut answering = Vec::new();
         let mut trouble = String::from("the driver no longer lists it");

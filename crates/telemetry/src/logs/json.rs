@@ -3,41 +3,60 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::io;
 
 use tracing::field::{Field, Visit};
 
-use crate::redaction::Scrubber;
+use super::plan::{Memo, Role, Slot};
+use super::schema::Form;
+use crate::redaction::{REDACTED, Scrubber};
 
 /// A longer value is cut: a log line is no place for a document.
 const MAX_VALUE_BYTES: usize = 8 * 1024;
 
-/// Keys that the line itself writes; an event's field of that name is put under `fields.`.
-const OWN_KEYS: &[&str] = &["timestamp", "level", "logger", "module", "line", "service", "version"];
+/// Whether a byte cannot stand in a JSON string as it is; the delete character is escaped too,
+/// because a terminal acts on it.
+const ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table[0x7f] = true;
+    table
+};
 
 /// Appends `text` as a JSON string, quotes included. Control characters are escaped.
 pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut start = 0;
-    for (i, &byte) in bytes.iter().enumerate() {
-        let escape: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0..0x20 | 0x7f => {
-                &[b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
-            }
-            _ => continue,
-        };
-        out.extend_from_slice(&bytes[start..i]);
-        out.extend_from_slice(escape);
-        start = i + 1;
+    while let Some(at) = bytes[start..].iter().position(|byte| ESCAPED[usize::from(*byte)]) {
+        let at = start + at;
+        out.extend_from_slice(&bytes[start..at]);
+        push_escape(out, bytes[at]);
+        start = at + 1;
     }
     out.extend_from_slice(&bytes[start..]);
     out.push(b'"');
+}
+
+fn push_escape(out: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(match byte {
+        b'"' => b"\\\"",
+        b'\\' => b"\\\\",
+        b'\n' => b"\\n",
+        b'\r' => b"\\r",
+        b'\t' => b"\\t",
+        _ => {
+            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+            return out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+        }
+    });
 }
 
 /// Appends `,"key":`.
@@ -73,6 +92,23 @@ impl Fields {
         self.keys.iter().any(|(held, _)| *held == key)
     }
 
+    /// Adds a text, redacted, unless its field is there already.
+    pub(super) fn add_text(&mut self, slot: &Slot, text: &str, scrubber: &Scrubber) {
+        if self.has(slot.name) {
+            return;
+        }
+        let out = &mut self.rendered;
+        out.extend_from_slice(&slot.text_key);
+        if slot.secret {
+            push_string(out, REDACTED);
+        } else if slot.route {
+            push_string(out, text);
+        } else {
+            push_string(out, &scrubber.scrub(text));
+        }
+        self.keys.push((slot.name, out.len()));
+    }
+
     /// Takes over the fields of an outer span that are not there yet.
     pub(super) fn inherit(&mut self, outer: &Self) {
         let mut start = 0;
@@ -92,71 +128,111 @@ impl Fields {
     }
 }
 
-/// Renders the fields of an event or span; `message` and `function` are kept apart.
+/// Renders the fields of an event or span as its plan says; message and function are kept
+/// apart.
 pub(super) struct Visitor<'a> {
     pub(super) scrubber: &'a Scrubber,
+    pub(super) slots: &'a [Slot],
     pub(super) fields: &'a mut Fields,
-    pub(super) message: &'a mut String,
-    pub(super) function: &'a mut String,
+    pub(super) memo: &'a mut Memo,
+    /// Whether there is a message; `memo` has it.
+    pub(super) spoke: bool,
+    pub(super) function: &'a mut Vec<u8>,
     pub(super) scratch: &'a mut String,
 }
 
 impl Visitor<'_> {
-    fn begin(&mut self, field: &Field) -> Option<&'static str> {
-        let name = field.name();
-        let key = match name.strip_prefix("r#").unwrap_or(name) {
-            "error" => "error.message",
-            key => key,
-        };
-        if self.fields.has(key) {
-            return None;
-        }
-        if OWN_KEYS.contains(&key) {
-            push_key(&mut self.fields.rendered, &format!("fields.{key}"));
-        } else {
-            push_key(&mut self.fields.rendered, key);
-        }
-        Some(key)
-    }
-
-    fn end(&mut self, key: &'static str) {
-        self.fields.keys.push((key, self.fields.rendered.len()));
+    /// The field's slot, unless an earlier field means the same.
+    fn slot(&self, field: &Field) -> Option<&Slot> {
+        self.slots.get(field.index()).filter(|slot| !self.fields.has(slot.name))
     }
 
     fn text(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => {
-                self.message.clear();
-                self.message.push_str(&self.scrubber.scrub(&cut(value)));
+        let slots = self.slots;
+        let Some(slot) = slots.get(field.index()) else { return };
+        let value = cut(value);
+        match slot.role {
+            Role::Message => {
+                self.spoke = true;
+                self.memo.show(&value, |out| push_string(out, &self.scrubber.scrub(&value)));
             }
-            "function" => {
+            Role::Function => {
                 self.function.clear();
-                self.function.push_str(&cut(value));
+                push_string(self.function, &self.scrubber.scrub(&value));
             }
-            _ => {
-                if let Some(key) = self.begin(field) {
-                    let value = cut(value);
-                    let shown = self.scrubber.scrub_field(key, &value);
-                    push_string(&mut self.fields.rendered, &shown);
-                    self.end(key);
-                }
-            }
+            Role::Value => self.fields.add_text(slot, &value, self.scrubber),
         }
     }
 
-    fn number(&mut self, field: &Field, value: impl fmt::Display) {
-        if let Some(key) = self.begin(field) {
-            if self.scrubber.is_secret_key(key) {
-                push_string(&mut self.fields.rendered, crate::redaction::REDACTED);
-            } else {
-                self.scratch.clear();
-                // Writing to a String cannot fail.
-                let _ = write!(self.scratch, "{value}");
-                self.fields.rendered.extend_from_slice(self.scratch.as_bytes());
-            }
-            self.end(key);
+    /// A value that is written without quotes, under the key that `pick` chooses.
+    fn bare(
+        &mut self,
+        field: &Field,
+        pick: impl FnOnce(&Slot) -> &[u8],
+        write: impl FnOnce(&mut Vec<u8>, Form),
+    ) {
+        let slots = self.slots;
+        let Some(slot) = slots.get(field.index()) else { return };
+        if slot.role != Role::Value {
+            let mut text = Vec::new();
+            write(&mut text, Form::Plain);
+            return self.text(field, std::str::from_utf8(&text).unwrap_or(""));
         }
+        if self.slot(field).is_none() {
+            return;
+        }
+        let out = &mut self.fields.rendered;
+        if slot.secret {
+            out.extend_from_slice(&slot.text_key);
+            push_string(out, REDACTED);
+        } else {
+            out.extend_from_slice(pick(slot));
+            write(out, slot.form);
+        }
+        self.fields.keys.push((slot.name, out.len()));
     }
+
+    fn integer(&mut self, field: &Field, value: impl itoa::Integer + Copy, millis: f64) {
+        self.bare(
+            field,
+            |slot| &slot.number_key,
+            |out, form| match form {
+                Form::Nanoseconds => push_float(out, millis, form),
+                _ => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+            },
+        );
+    }
+}
+
+/// Appends a number; what is not finite becomes `null`, because JSON has no such number.
+fn push_float(out: &mut Vec<u8>, value: f64, form: Form) {
+    /// From here on a microsecond is below what the number can resolve.
+    const LARGE: f64 = 1e12;
+    if !value.is_finite() {
+        return out.extend_from_slice(b"null");
+    }
+    let steps = match form {
+        Form::Milliseconds => 1e3,
+        Form::Nanoseconds => 1e6,
+        Form::Plain | Form::Outcome => return push_display(out, format_args!("{value:?}")),
+    };
+    if form == Form::Milliseconds && !(0.0..LARGE).contains(&value) {
+        return push_display(out, format_args!("{value:?}"));
+    }
+    // A cast from a float saturates, and a negative duration is none.
+    let whole = (value * steps).round() as u64;
+    let mut digits = itoa::Buffer::new();
+    if form == Form::Nanoseconds {
+        return out.extend_from_slice(digits.format(whole).as_bytes());
+    }
+    out.extend_from_slice(digits.format(whole / 1000).as_bytes());
+    out.push(b'.');
+    crate::clock::push_digits(out, (whole % 1000) as u32, 3);
+}
+
+fn push_display(out: &mut Vec<u8>, value: fmt::Arguments<'_>) {
+    // Writing to memory cannot fail.
+    let _ = io::Write::write_fmt(out, value);
 }
 
 impl Visit for Visitor<'_> {
@@ -165,42 +241,51 @@ impl Visit for Visitor<'_> {
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.number(field, value);
+        self.integer(field, value, value as f64);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.number(field, value);
+        self.integer(field, value, value as f64);
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.number(field, value);
+        self.integer(field, value, value as f64);
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.number(field, value);
+        self.integer(field, value, value as f64);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.number(field, value);
+        self.bare(
+            field,
+            |slot| &slot.boolean_key,
+            |out, form| {
+                out.extend_from_slice(match (form, value) {
+                    (Form::Outcome, true) => b"\"success\"",
+                    (Form::Outcome, false) => b"\"failure\"",
+                    (_, true) => b"true",
+                    (_, false) => b"false",
+                });
+            },
+        );
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        if value.is_finite() {
-            self.number(field, format_args!("{value:?}"));
-        } else {
-            // JSON has no such number.
-            self.text(field, if value.is_nan() { "NaN" } else { "Infinity" });
-        }
+        self.bare(field, |slot| &slot.number_key, |out, form| push_float(out, value, form));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut text = value.to_string();
+        let mut text = std::mem::take(self.scratch);
+        text.clear();
+        let _ = write!(text, "{value}");
         let mut cause = value.source();
         while let Some(error) = cause {
             let _ = write!(text, ": {error}");
             cause = error.source();
         }
         self.text(field, &text);
+        *self.scratch = text;
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -223,10 +308,33 @@ mod tests {
         fn any_text_survives_as_a_json_string(text in any::<String>()) {
             let mut out = Vec::new();
             push_string(&mut out, &text);
-            prop_assert!(out.iter().all(|byte| *byte >= 0x20));
+            prop_assert!(out.iter().all(|byte| *byte >= 0x20 && *byte != 0x7f));
             let back: String = serde_json::from_slice(&out).unwrap();
             prop_assert_eq!(back, text);
         }
+    }
+
+    #[test]
+    fn durations_are_written_to_the_microsecond_and_whole_in_nanoseconds() {
+        let shown = |value, form| {
+            let mut out = Vec::new();
+            push_float(&mut out, value, form);
+            String::from_utf8(out).unwrap()
+        };
+        for (value, milliseconds, nanoseconds) in [
+            (0.0, "0.000", "0"),
+            (1.5, "1.500", "1500000"),
+            (12.345_678_9, "12.346", "12345679"),
+            (0.999_9, "1.000", "999900"),
+            (-1.0, "-1.0", "0"),
+            (1e12, "1000000000000.0", "1000000000000000000"),
+            (f64::NAN, "null", "null"),
+        ] {
+            assert_eq!(shown(value, Form::Milliseconds), milliseconds);
+            assert_eq!(shown(value, Form::Nanoseconds), nanoseconds);
+        }
+        assert_eq!(shown(0.1, Form::Plain), "0.1");
+        assert_eq!(shown(f64::INFINITY, Form::Plain), "null");
     }
 
     #[test]

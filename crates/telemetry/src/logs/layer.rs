@@ -11,21 +11,25 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::json::{Fields, Visitor, push_key, push_string};
+use super::json::{Fields, Visitor, push_string};
 use super::levels::LogLevels;
-use super::queue::{Queue, level_index};
-use crate::clock::push_rfc3339;
+use super::plan::{Plan, Plans, Recent};
+use super::queue::Queue;
+use super::schema::Schema;
+use crate::clock::Stamps;
 use crate::metrics::Counter;
 use crate::redaction::Scrubber;
 
 /// What the layer, the writer and the handle share.
 pub(super) struct Shared {
+    /// Tells the logger sets of one process apart.
+    pub(super) id: u64,
     pub(super) queue: Queue,
     pub(super) levels: RwLock<LogLevels>,
     pub(super) loggers: Vec<(String, String)>,
     pub(super) scrubber: Scrubber,
-    /// `,"service":"…","version":"…"}` and a newline.
-    pub(super) tail: Vec<u8>,
+    pub(super) schema: Schema,
+    pub(super) plans: Plans,
     pub(super) lines: [Counter; 5],
     pub(super) dropped: [Counter; 5],
 }
@@ -59,18 +63,43 @@ impl Shared {
         *metadata.level() <= levels.for_logger(&self.logger(metadata.target()))
     }
 
+    fn plan(&self, metadata: &'static Metadata<'static>) -> Arc<Plan> {
+        self.plans.get(metadata, || {
+            Plan::new(metadata, &self.logger(metadata.target()), &self.schema, &self.scrubber)
+        })
+    }
+
     pub(super) fn push(&self, line: &[u8], level: Level) {
+        let level = level_index(level);
         let counters = if self.queue.push(line, level) { &self.lines } else { &self.dropped };
-        counters[level_index(level)].inc();
+        counters[level].inc();
     }
 }
 
+/// A level's place in [`crate::builtin::LEVELS`].
+pub(super) fn level_index(level: Level) -> usize {
+    match level {
+        Level::ERROR => 0,
+        Level::WARN => 1,
+        Level::INFO => 2,
+        Level::DEBUG => 3,
+        Level::TRACE => 4,
+    }
+}
+
+/// Buffers that a thread uses again and again, so that a line costs no allocation.
 #[derive(Default)]
 struct Scratch {
+    plans: Recent,
+    stamps: Stamps,
+    buffers: Buffers,
+}
+
+#[derive(Default)]
+struct Buffers {
     line: Vec<u8>,
     fields: Fields,
-    message: String,
-    function: String,
+    function: Vec<u8>,
     text: String,
 }
 
@@ -83,13 +112,20 @@ pub(super) struct JsonLayer {
 }
 
 impl JsonLayer {
-    fn visit(&self, record: impl FnOnce(&mut Visitor<'_>)) -> Fields {
+    fn visit(
+        &self,
+        metadata: &'static Metadata<'static>,
+        record: impl FnOnce(&mut Visitor<'_>),
+    ) -> Fields {
+        let plan = self.shared.plan(metadata);
         let mut fields = Fields::default();
-        let (mut message, mut function, mut scratch) = Default::default();
+        let (mut memo, mut function, mut scratch) = Default::default();
         record(&mut Visitor {
             scrubber: &self.shared.scrubber,
+            slots: &plan.slots,
             fields: &mut fields,
-            message: &mut message,
+            memo: &mut memo,
+            spoke: false,
             function: &mut function,
             scratch: &mut scratch,
         });
@@ -100,23 +136,29 @@ impl JsonLayer {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let Scratch { line, fields, message, function, text } = scratch;
+        let Scratch { plans, stamps, buffers } = scratch;
+        let Buffers { line, fields, function, text } = buffers;
+        let shared = &*self.shared;
+        let metadata = event.metadata();
+        let find = || shared.plan(metadata);
+        let Some((plan, memo)) = plans.get(shared.id, metadata, find) else { return };
         line.clear();
         fields.clear();
-        message.clear();
         function.clear();
-        event.record(&mut Visitor {
-            scrubber: &self.shared.scrubber,
+        let mut visitor = Visitor {
+            scrubber: &shared.scrubber,
+            slots: &plan.slots,
             fields,
-            message,
+            memo,
+            spoke: false,
             function,
             scratch: text,
-        });
-        let metadata = event.metadata();
-        let module = metadata.module_path().unwrap_or("");
+        };
+        event.record(&mut visitor);
+        let spoke = visitor.spoke;
         let mut inner_function = None;
         for span in ctx.event_scope(event).into_iter().flatten() {
-            let same_module = span.metadata().module_path() == Some(module);
+            let same_module = span.metadata().module_path() == Some(plan.module);
             if inner_function.is_none() && same_module {
                 inner_function = Some(span.metadata().name());
             }
@@ -124,28 +166,20 @@ impl JsonLayer {
                 fields.inherit(outer);
             }
         }
-        if function.is_empty() {
-            let last = module.rsplit("::").next().unwrap_or("");
-            function.push_str(inner_function.unwrap_or(last));
+        line.extend_from_slice(&shared.schema.start);
+        stamps.push(line, SystemTime::now());
+        line.extend_from_slice(&plan.frame.head);
+        line.extend_from_slice(if spoke { memo.shown() } else { b"\"\"" });
+        line.extend_from_slice(&plan.frame.middle);
+        match inner_function {
+            _ if !function.is_empty() => line.extend_from_slice(function),
+            Some(name) => push_string(line, name),
+            None => line.extend_from_slice(&plan.function),
         }
-        line.extend_from_slice(b"{\"timestamp\":\"");
-        push_rfc3339(line, SystemTime::now());
-        line.extend_from_slice(b"\",\"level\":\"");
-        line.extend_from_slice(metadata.level().as_str().as_bytes());
-        line.push(b'"');
-        push_key(line, "logger");
-        push_string(line, &self.shared.logger(metadata.target()));
-        push_key(line, "message");
-        push_string(line, message);
-        push_key(line, "module");
-        push_string(line, module);
-        push_key(line, "function");
-        push_string(line, function);
-        push_key(line, "line");
-        line.extend_from_slice(itoa::Buffer::new().format(metadata.line().unwrap_or(0)).as_bytes());
+        line.extend_from_slice(&plan.frame.end);
         line.extend_from_slice(&fields.rendered);
-        line.extend_from_slice(&self.shared.tail);
-        self.shared.push(line, *metadata.level());
+        line.extend_from_slice(&shared.schema.tail);
+        shared.push(line, *metadata.level());
     }
 }
 
@@ -168,14 +202,14 @@ where
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         if let Some(span) = ctx.span(id) {
-            let fields = self.visit(|visitor| attributes.record(visitor));
+            let fields = self.visit(attributes.metadata(), |visitor| attributes.record(visitor));
             span.extensions_mut().replace(fields);
         }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {
         if let Some(span) = ctx.span(id) {
-            let newer = self.visit(|visitor| values.record(visitor));
+            let newer = self.visit(span.metadata(), |visitor| values.record(visitor));
             if let Some(fields) = span.extensions_mut().get_mut::<Fields>() {
                 fields.replace_with(newer);
             }

@@ -38,6 +38,35 @@ impl LogLevels {
             .map_or(self.default, |(_, level)| *level)
     }
 
+    /// Gives one logger, and its children, a level of its own.
+    ///
+    /// # Errors
+    /// [`TelemetryError::LogLevels`] when the name or the level is none, or there are too many.
+    pub fn set(&mut self, logger: &str, level: &str) -> Result<(), TelemetryError> {
+        let refuse = |reason: String| TelemetryError::LogLevels { reason };
+        let shown = level.escape_debug();
+        let level =
+            parse_level(level).ok_or_else(|| refuse(format!("`{shown}` names no level")))?;
+        if logger.is_empty() || logger.contains([',', '=']) || logger.contains(char::is_whitespace)
+        {
+            return Err(refuse(format!("`{}` names no logger", logger.escape_debug())));
+        }
+        self.loggers.retain(|(name, _)| name != logger);
+        if self.loggers.len() == MAX_LOGGERS {
+            return Err(refuse(format!("more than {MAX_LOGGERS} loggers")));
+        }
+        self.loggers.push((logger.to_owned(), level));
+        Ok(())
+    }
+
+    /// Takes a logger's own level away; that of its parent, or the default, holds again. `false`:
+    /// it had none.
+    pub fn unset(&mut self, logger: &str) -> bool {
+        let before = self.loggers.len();
+        self.loggers.retain(|(name, _)| name != logger);
+        self.loggers.len() < before
+    }
+
     /// The most talkative level of all.
     #[must_use]
     pub fn most_verbose(&self) -> LevelFilter {
@@ -61,18 +90,12 @@ impl FromStr for LogLevels {
                 Some((logger, level)) => (Some(logger.trim()), level.trim()),
                 None => (None, part),
             };
-            let level =
-                parse_level(level).ok_or_else(|| refuse(format!("`{shown}` names no level")))?;
             match logger {
-                None => levels.default = level,
-                Some("") => return Err(refuse(format!("`{shown}` names no logger"))),
-                Some(logger) => {
-                    levels.loggers.retain(|(name, _)| name != logger);
-                    levels.loggers.push((logger.to_owned(), level));
+                Some(logger) => levels.set(logger, level)?,
+                None => {
+                    levels.default = parse_level(level)
+                        .ok_or_else(|| refuse(format!("`{shown}` names no level")))?;
                 }
-            }
-            if levels.loggers.len() > MAX_LOGGERS {
-                return Err(refuse(format!("more than {MAX_LOGGERS} loggers")));
             }
         }
         Ok(levels)
@@ -112,6 +135,23 @@ mod tests {
         assert_eq!(levels.for_logger("ab"), LevelFilter::WARN);
         assert_eq!(levels.most_verbose(), LevelFilter::TRACE);
         assert_eq!(levels.to_string().parse::<LogLevels>().unwrap(), levels);
+    }
+
+    #[test]
+    fn one_logger_is_set_and_unset_without_touching_the_others() {
+        let mut levels: LogLevels = "warn,a=info".parse().unwrap();
+        levels.set("a.b", "TRACE").unwrap();
+        assert_eq!(levels.to_string(), "warn,a=info,a.b=trace");
+        assert!(levels.unset("a.b") && !levels.unset("a.b"));
+        assert_eq!(levels.for_logger("a.b"), LevelFilter::INFO);
+        for (logger, level) in [("", "info"), ("a,b", "info"), ("a b", "info"), ("a", "loud")] {
+            assert!(levels.set(logger, level).is_err(), "{logger}={level}");
+        }
+        for n in levels.loggers.len()..MAX_LOGGERS {
+            levels.set(&format!("l{n}"), "info").unwrap();
+        }
+        assert!(levels.set("one.more", "info").is_err());
+        levels.set("a", "debug").unwrap();
     }
 
     #[test]

@@ -1,25 +1,22 @@
-//! The thread that writes, and the lines this crate writes about itself.
+//! The thread that writes, and the lines this crate writes about its own log.
 
-use std::io::Write as _;
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::Level;
 
-use super::file::RotatedFile;
 use super::json::{cut, push_key, push_string};
-use super::layer::Shared;
+use super::layer::{Shared, level_index};
+use super::queue::ERROR;
+use super::schema::{Schema, Source};
+use super::sink::Sink;
 use crate::TelemetryError;
 use crate::clock::push_rfc3339;
-use crate::metrics::Counter;
 
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    pub(super) stdout: bool,
-    pub(super) file: Option<RotatedFile>,
-    /// Failed writes to stdout and to the file.
-    pub(super) errors: [Counter; 2],
+    pub(super) sinks: Vec<Sink>,
     pub(super) logger: String,
 }
 
@@ -33,16 +30,23 @@ impl Writer {
     }
 
     fn run(&mut self) {
-        let mut buffer = Vec::with_capacity(64 * 1024);
+        let mut buffer = self.shared.queue.buffer();
         loop {
             buffer.clear();
             let batch = self.shared.queue.take(&mut buffer);
             let taken = buffer.len();
+            if batch.reopen {
+                self.sinks.iter_mut().for_each(Sink::reopen);
+            }
+            self.sinks.iter_mut().for_each(|sink| sink.write(&buffer));
             let lost: u64 = batch.dropped.iter().sum();
             if lost > 0 {
-                self.report_loss(&mut buffer, lost, batch.dropped[0]);
+                let what = "log lines were dropped because the writer was behind";
+                let counts = [("dropped", lost), ("dropped_errors", batch.dropped[ERROR])];
+                let line = self.line(Level::WARN, what, &counts.map(Value::count));
+                self.sinks.iter_mut().for_each(|sink| sink.write(&line));
             }
-            self.write(&buffer);
+            self.report_sinks();
             self.shared.queue.handled(taken);
             if batch.last {
                 return;
@@ -50,55 +54,85 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, lines: &[u8]) {
-        if self.stdout {
-            let mut stdout = std::io::stdout().lock();
-            if stdout.write_all(lines).and_then(|()| stdout.flush()).is_err() {
-                self.errors[0].inc();
+    /// One line when a sink begins to fail, for the others, and one when it works again, for all.
+    fn report_sinks(&mut self) {
+        for at in 0..self.sinks.len() {
+            let Some(sink) = self.sinks.get(at) else { return };
+            let name = ("sink", Value::Text(sink.name));
+            match (&sink.failing, sink.announced) {
+                (Some(error), false) => {
+                    let error = self.shared.scrubber.scrub(error);
+                    let values = [name, ("error.message", Value::Text(&error))];
+                    let line = self.line(Level::ERROR, "a log sink fails", &values);
+                    self.mark(at, |sink| sink.announced = true);
+                    let others = self.sinks.iter_mut().enumerate().filter(|(i, _)| *i != at);
+                    others.for_each(|(_, sink)| sink.write(&line));
+                }
+                (None, true) => {
+                    let values = [name, ("lost", Value::Count(sink.lost))];
+                    let line = self.line(Level::WARN, "a log sink works again", &values);
+                    self.mark(at, |sink| (sink.announced, sink.lost) = (false, 0));
+                    self.sinks.iter_mut().for_each(|sink| sink.write(&line));
+                }
+                _ => {}
             }
         }
-        if let Some(file) = &mut self.file
-            && file.write(lines, SystemTime::now()).is_err()
-        {
-            self.errors[1].inc();
+    }
+
+    fn mark(&mut self, at: usize, change: impl FnOnce(&mut Sink)) {
+        if let Some(sink) = self.sinks.get_mut(at) {
+            change(sink);
         }
     }
 
-    fn report_loss(&self, out: &mut Vec<u8>, lost: u64, errors: u64) {
-        let source = Source { logger: &self.logger, module: module_path!(), line: line!() };
-        begin(out, Level::WARN, &source, "log lines were dropped because the writer was behind");
-        push_key(out, "dropped");
-        out.extend_from_slice(itoa::Buffer::new().format(lost).as_bytes());
-        push_key(out, "dropped_errors");
-        out.extend_from_slice(itoa::Buffer::new().format(errors).as_bytes());
-        out.extend_from_slice(&self.shared.tail);
+    /// A line that does not go through the queue, which may be full.
+    fn line(&self, level: Level, message: &str, values: &[(&str, Value<'_>)]) -> Vec<u8> {
+        let source =
+            Source { logger: &self.logger, module: module_path!(), file: file!(), line: line!() };
+        self.shared.lines[level_index(level)].inc();
+        whole_line(&self.shared.schema, level, &source, message, values)
     }
 }
 
-struct Source<'a> {
-    logger: &'a str,
-    module: &'a str,
-    line: u32,
+/// A field of a line of our own.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Text(&'a str),
+    Count(u64),
 }
 
-fn begin(out: &mut Vec<u8>, level: Level, source: &Source<'_>, message: &str) {
-    out.extend_from_slice(b"{\"timestamp\":\"");
-    push_rfc3339(out, SystemTime::now());
-    out.extend_from_slice(b"\",\"level\":\"");
-    out.extend_from_slice(level.as_str().as_bytes());
-    out.push(b'"');
-    let function = source.module.rsplit("::").next().unwrap_or("");
-    for (key, text) in [
-        ("logger", source.logger),
-        ("message", message),
-        ("module", source.module),
-        ("function", function),
-    ] {
-        push_key(out, key);
-        push_string(out, text);
+impl<'a> Value<'a> {
+    fn count((name, count): (&'a str, u64)) -> (&'a str, Self) {
+        (name, Self::Count(count))
     }
-    push_key(out, "line");
-    out.extend_from_slice(itoa::Buffer::new().format(source.line).as_bytes());
+}
+
+fn whole_line(
+    schema: &Schema,
+    level: Level,
+    source: &Source<'_>,
+    message: &str,
+    values: &[(&str, Value<'_>)],
+) -> Vec<u8> {
+    let frame = schema.frame(level, source);
+    let mut out = schema.start.clone();
+    push_rfc3339(&mut out, SystemTime::now());
+    out.extend_from_slice(&frame.head);
+    push_string(&mut out, message);
+    out.extend_from_slice(&frame.middle);
+    push_string(&mut out, source.function());
+    out.extend_from_slice(&frame.end);
+    for (name, value) in values {
+        push_key(&mut out, &schema.key_of(name));
+        match value {
+            Value::Text(text) => push_string(&mut out, text),
+            Value::Count(count) => {
+                out.extend_from_slice(itoa::Buffer::new().format(*count).as_bytes());
+            }
+        }
+    }
+    out.extend_from_slice(&schema.tail);
+    out
 }
 
 /// Queues the line about a panic. It does not go through `tracing`: the panic may have come from
@@ -107,18 +141,18 @@ pub(super) fn write_panic(shared: &Shared, logger: &str, panic: &PanicHookInfo<'
     let text = panic.payload_as_str().unwrap_or("panic without a message");
     let text = cut(text);
     let shown = shared.scrubber.scrub(&text);
-    let (module, line) = panic.location().map_or(("", 0), |at| (at.file(), at.line()));
-    let mut out = Vec::new();
-    begin(&mut out, Level::ERROR, &Source { logger, module: "", line }, "panic");
-    for (key, text) in [
-        ("error.type", "panic"),
-        ("error.message", shown.as_ref()),
-        ("file", shared.scrubber.scrub(module).as_ref()),
-        ("thread", std::thread::current().name().unwrap_or("")),
-    ] {
-        push_key(&mut out, key);
-        push_string(&mut out, text);
+    let (file, line) = panic.location().map_or(("", 0), |at| (at.file(), at.line()));
+    let file = shared.scrubber.scrub(file);
+    let source = Source { logger, module: "", file: &file, line };
+    let thread = std::thread::current();
+    let mut values = vec![
+        ("error.type", Value::Text("panic")),
+        ("error.message", Value::Text(&shown)),
+        ("thread", Value::Text(thread.name().unwrap_or(""))),
+    ];
+    if !shared.schema.shows_file() {
+        values.push(("file", Value::Text(&file)));
     }
-    out.extend_from_slice(&shared.tail);
+    let out = whole_line(&shared.schema, Level::ERROR, &source, "panic", &values);
     shared.push(&out, Level::ERROR);
 }

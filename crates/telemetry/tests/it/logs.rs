@@ -5,9 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use microdiff_telemetry::Telemetry;
+use microdiff_telemetry::logs::{ECS_VERSION, LogSchema};
 use tracing::dispatcher::with_default;
 
-use crate::{lines, options, sample};
+use crate::{lines, lines_of, options, sample};
 
 #[test]
 fn a_line_has_the_keys_of_the_schema_and_the_fields_of_its_spans() {
@@ -74,38 +75,73 @@ fn levels_change_while_running_and_only_for_the_logger_named() {
         tracing::error!(target: "bakery.oven", "silenced too");
     });
     assert_eq!(telemetry.logs().levels().to_string(), "off");
+    let loggers = telemetry.logs().loggers();
+    for known in ["bakery.oven", "bakery.access", "bakery.health", "bakery.telemetry"] {
+        assert!(loggers.iter().any(|logger| logger == known), "{known} in {loggers:?}");
+    }
     let lines = lines(guard, &file);
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
     assert_eq!(messages, ["oven loud"]);
 }
 
 #[test]
-fn lines_without_room_are_counted_and_reported() {
+fn ecs_lines_have_its_names_and_types() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bakery.log");
     let mut options = options(&file);
-    options.logs.queue_bytes = 0;
-    let (telemetry, guard, dispatch) = Telemetry::start_local(options).unwrap();
-    const LINES: usize = 2_000;
+    options.logs.schema = LogSchema::Ecs;
+    options.logs.loggers = vec![(module_path!().to_owned(), "bakery.oven".to_owned())];
+    let (_telemetry, guard, dispatch) = Telemetry::start_local(options).unwrap();
     with_default(&dispatch, || {
-        for i in 0..LINES {
-            tracing::info!(i, padding = "x".repeat(1000), "line");
-        }
-        // The writer takes a breath before every batch, so this burst cannot have fitted.
-        assert!(telemetry.logs().flush(crate::LONG));
-        tracing::info!("after");
+        let _span = tracing::error_span!("bake", request_id = "r1", trace_id = "t1").entered();
+        let error = std::io::Error::other("burnt");
+        let error: &dyn std::error::Error = &error;
+        tracing::error!(
+            error,
+            error.type = "heat",
+            duration_ms = 1.25,
+            success = false,
+            status = 500,
+            size = 3,
+            heat = 210.5,
+            text = "crust",
+            alive = true,
+            "failed"
+        );
+        tracing::info!(duration_ms = 2_u64, success = true, heat = f64::NAN, "baked");
     });
-    let dropped = |t: &Telemetry| {
-        sample(t, "bakery_telemetry_log_lines_dropped_total{level=\"INFO\"}").unwrap() as usize
+    let raw = {
+        let lines = lines_of(guard, &file, LogSchema::Ecs);
+        assert_eq!(lines.len(), 2);
+        let text = |key: &str| lines[0][key].as_str().unwrap_or_else(|| panic!("{key}"));
+        assert_eq!((text("log.level"), text("log.logger")), ("ERROR", "bakery.oven"));
+        assert_eq!((text("message"), text("ecs.version")), ("failed", ECS_VERSION));
+        assert_eq!((text("service.name"), text("service.version")), ("bakery", "1.2.3"));
+        assert_eq!((text("http.request.id"), text("trace.id")), ("r1", "t1"));
+        assert_eq!((text("error.type"), text("error.message")), ("heat", "burnt"));
+        assert_eq!((text("event.outcome"), text("labels.text")), ("failure", "crust"));
+        assert_eq!(
+            (text("log.origin.file.name"), text("log.origin.function")),
+            ("logs.rs", "bake")
+        );
+        assert_eq!(lines[0]["event.duration"], 1_250_000);
+        assert_eq!(lines[0]["http.response.status_code"], 500);
+        assert_eq!(
+            (&lines[0]["bakery.size"], &lines[0]["bakery.heat"]),
+            (&3.into(), &210.5.into())
+        );
+        assert_eq!(lines[0]["labels.alive"], true);
+        assert_eq!(
+            (&lines[1]["event.duration"], &lines[1]["event.outcome"]),
+            (&2_000_000.into(), &"success".into())
+        );
+        assert!(lines[1]["bakery.heat"].is_null());
+        std::fs::read_to_string(&file).unwrap()
     };
-    let lost = dropped(&telemetry);
-    let lines = lines(guard, &file);
-    let count = |text: &str| lines.iter().filter(|line| line["message"] == text).count();
-    assert!(lost > 0);
-    assert_eq!(count("line") + lost, LINES);
-    assert_eq!(count("after"), 1);
-    let reported: u64 = lines.iter().filter_map(|line| line["dropped"].as_u64()).sum();
-    assert_eq!(reported as usize, lost);
+    // The loggers of ECS for other languages begin every line like this.
+    let begins = "{\"@timestamp\":\"20";
+    assert!(raw.lines().all(|line| line.starts_with(begins)), "{raw}");
+    assert!(raw.contains("Z\",\"log.level\":\"ERROR\",\"message\":\"failed\",\"log.logger\""));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The crate as a service meets it.
 #![cfg(test)]
 
+mod allocations;
 mod collector;
 mod collector_faults;
 mod gpu;
 mod health;
 mod http;
+mod log_sinks;
 mod logs;
 mod metrics;
 #[path = "../stub_nvml/mod.rs"]
@@ -15,7 +17,7 @@ mod traces;
 use std::path::Path;
 use std::time::Duration;
 
-use microdiff_telemetry::logs::LogFile;
+use microdiff_telemetry::logs::{LogCatalogue, LogField, LogFile, LogSchema};
 use microdiff_telemetry::metrics::{LabelSpec, MetricSpec, Unit};
 use microdiff_telemetry::{Guard, Telemetry, TelemetryOptions};
 use serde_json::Value;
@@ -31,22 +33,47 @@ pub(crate) const BAKING: MetricSpec =
         .unit(Unit::Seconds);
 pub(crate) static METRICS: &[MetricSpec] = &[CAKES, HEAT, BAKING];
 
+/// The fields of the bakery's own lines.
+pub(crate) static LOG_FIELDS: &[LogField] = &[
+    LogField::integer("size", "Size of a cake."),
+    LogField::boolean("alive", "Whether the yeast is."),
+    LogField::text("password", "Never shown."),
+    LogField::text("text", "Anything."),
+    LogField::text("fields.level", "A field by the name of one of the line's own."),
+    LogField::number("heat", "Heat of the oven.").unit("°C"),
+];
+
 /// Enough for a loaded machine; reached only when something is wrong.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// Telemetry that logs into `file` alone.
 pub(crate) fn options(file: &Path) -> TelemetryOptions {
     let mut options = TelemetryOptions::new("bakery", "1.2.3", "bakery", METRICS);
+    options.logs.fields = LOG_FIELDS;
     options.logs.stdout = false;
     options.logs.file = Some(LogFile::new(file));
     options
 }
 
-/// Ends telemetry and returns its log lines.
+/// Ends telemetry and returns its log lines, each of which has declared fields only.
 pub(crate) fn lines(guard: Guard, file: &Path) -> Vec<Value> {
+    lines_of(guard, file, LogSchema::Native)
+}
+
+/// [`lines`], in another schema.
+pub(crate) fn lines_of(guard: Guard, file: &Path, schema: LogSchema) -> Vec<Value> {
     assert!(guard.shutdown(LONG));
-    let text = std::fs::read_to_string(file).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    read_lines(&std::fs::read_to_string(file).unwrap(), schema)
+}
+
+/// Checks and parses lines.
+pub(crate) fn read_lines(text: &str, schema: LogSchema) -> Vec<Value> {
+    let catalogue = LogCatalogue::new("bakery", LOG_FIELDS).unwrap();
+    let read = |line: &str| {
+        catalogue.check(schema, line).unwrap_or_else(|wrong| panic!("{wrong}"));
+        serde_json::from_str(line).unwrap()
+    };
+    text.lines().map(read).collect()
 }
 
 /// The value of the sample whose name and labels are exactly `series`.

@@ -6,7 +6,7 @@ use crate::jobs::{Crew, JobQueue, Workers};
 use crate::listen::{self, Bound, Role, ServeOptions};
 use crate::metrics::{Metrics, StartFigures};
 use crate::store::{JobStore, ScanFiles, now_ms};
-use crate::{App, ServerError, Stop, catalogue, checks, router};
+use crate::{App, ServerError, Stop, catalogue, checks, problem, router};
 use axum::Router;
 use microdiff_design::Designer;
 use microdiff_telemetry::gpu::GpuMonitor;
@@ -282,7 +282,8 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
             Role::Admin => routes.merge(router::admin()),
         };
     }
-    let layer = HttpLayer::new(&app.telemetry, HttpOptions::default());
+    let known = HttpOptions { error_types: problem::ERROR_TYPES, ..HttpOptions::default() };
+    let layer = HttpLayer::new(&app.telemetry, known);
     for (method, endpoint) in bound.roles.iter().flat_map(|role| router::endpoints(*role)) {
         layer.declare(method, endpoint);
     }

@@ -15,6 +15,8 @@ mod health;
 #[cfg(test)]
 mod observability;
 #[cfg(test)]
+mod prometheus;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod store;

@@ -85,6 +85,15 @@ impl Fields {
         }
     }
 
+    /// Adds a text unless the key is there already.
+    pub(super) fn add_text(&mut self, key: &'static str, text: &str, scrubber: &Scrubber) {
+        if !self.has(key) {
+            push_key(&mut self.rendered, key);
+            push_string(&mut self.rendered, &scrubber.scrub_field(key, text));
+            self.keys.push((key, self.rendered.len()));
+        }
+    }
+
     /// Takes over newly recorded values, which replace older ones of the same key.
     pub(super) fn replace_with(&mut self, mut newer: Self) {
         newer.inherit(self);

@@ -15,6 +15,7 @@ use super::json::{Fields, Visitor, push_key, push_string};
 use super::levels::LogLevels;
 use super::queue::{Queue, level_index};
 use crate::clock::push_rfc3339;
+use crate::context;
 use crate::metrics::Counter;
 use crate::redaction::Scrubber;
 
@@ -124,6 +125,9 @@ impl JsonLayer {
                 fields.inherit(outer);
             }
         }
+        context::with_current(|ids| {
+            ids.each(|key, text| fields.add_text(key, text, &self.shared.scrubber));
+        });
         if function.is_empty() {
             let last = module.rsplit("::").next().unwrap_or("");
             function.push_str(inner_function.unwrap_or(last));

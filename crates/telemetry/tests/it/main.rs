@@ -8,6 +8,7 @@ mod health;
 mod http;
 mod logs;
 mod metrics;
+mod protobuf;
 #[path = "../stub_nvml/mod.rs"]
 mod stub_nvml;
 mod traces;
@@ -51,7 +52,7 @@ pub(crate) fn lines(guard: Guard, file: &Path) -> Vec<Value> {
 
 /// The value of the sample whose name and labels are exactly `series`.
 pub(crate) fn sample(telemetry: &Telemetry, series: &str) -> Option<f64> {
-    let page = telemetry.registry().encode(microdiff_telemetry::metrics::Format::Text);
+    let page = telemetry.registry().text();
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     line.parse().ok()
 }

@@ -194,9 +194,8 @@ fn trace_response(trace: TraceContext) -> Option<HeaderValue> {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
     text[3..35].copy_from_slice(&hex(trace.trace_id.get()));
     text[36..52].copy_from_slice(&hex(trace.span_id.get().into())[16..]);
-    if trace.sampled {
-        text[54] = b'1';
-    }
+    // Level 2 of the recommendation: 1 says sampled, 2 that the trace id is random.
+    text[54] += u8::from(trace.sampled) | (u8::from(trace.random) << 1);
     HeaderValue::from_bytes(&text).ok()
 }
 
@@ -284,8 +283,8 @@ mod tests {
 
     #[test]
     fn the_answer_names_the_trace_as_the_recommendation_writes_it() {
-        for sampled in ["00", "01"] {
-            let text = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{sampled}");
+        for flags in ["00", "01", "02", "03"] {
+            let text = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
             let context = TraceContext::parse(&text).unwrap();
             assert_eq!(trace_response(context).unwrap(), text);
             assert_eq!(context.to_header(), text);

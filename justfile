@@ -22,6 +22,27 @@ test:
 train-test:
     cargo test --locked -p microdiff-diffusion --features train
 
+# Run the models of the concurrent code: every order of steps, under loom
+loom:
+    cargo test --locked --manifest-path crates/telemetry/loom/Cargo.toml --target-dir target/loom --lib loom
+
+# Run each fuzz target for so many seconds; needs a C++ compiler for libFuzzer
+fuzz seconds="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    # The instrumentation that cargo-fuzz asks for, without a sanitizer, works with any compiler.
+    host=$(rustc --print host-tuple)
+    RUSTFLAGS="--cfg fuzzing -C passes=sancov-module -C codegen-units=1 -C debug-assertions=yes \
+      -C llvm-args=-sanitizer-coverage-level=4 -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
+      -C llvm-args=-sanitizer-coverage-pc-table -C llvm-args=-sanitizer-coverage-trace-compares" \
+      cargo build --release --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --target "$host"
+    for source in fuzz/fuzz_targets/*.rs; do
+      target=$(basename "$source" .rs)
+      mkdir -p "target/fuzz/corpus/$target" "target/fuzz/artifacts/$target"
+      "target/fuzz/$host/release/$target" "target/fuzz/corpus/$target" \
+        -artifact_prefix="target/fuzz/artifacts/$target/" -max_total_time={{ seconds }} -print_final_stats=1
+    done
+
 # Check the formatting
 fmt:
     cargo fmt --all --check

@@ -11,6 +11,31 @@ use serde::{Deserialize, Serialize};
 /// Media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// Every `error_type` of [`Problem::error_type`]; the metrics know them beforehand.
+pub(crate) const ERROR_TYPES: &[&str] = &[
+    "missing_field",
+    "invalid_field",
+    "unknown_field",
+    "malformed_body",
+    "unknown_route",
+    "unknown_design",
+    "wrong_method",
+    "slow_body",
+    "body_too_large",
+    "wrong_media_type",
+    "queue_full",
+    "uploads_full",
+    "draining",
+    "foreign_origin",
+    "deadline",
+    "no_room",
+    "design_failed",
+    "record_failed",
+    "database_failed",
+    "record_unreadable",
+    "storage_failed",
+];
+
 /// Who is at fault in a failed job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,6 +83,7 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: &str) -> Self {
+        debug_assert!(ERROR_TYPES.contains(&code), "{code} is not in the list of error types");
         Self {
             status,
             code: code.into(),

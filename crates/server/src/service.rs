@@ -8,7 +8,7 @@ use crate::log_fields::{LOG_FIELDS, LOGGERS};
 use crate::metrics::{Metrics, StartFigures};
 use crate::reload::reload_on_hangup;
 use crate::store::{JobStore, ScanFiles, now_ms};
-use crate::{App, ServerError, Stop, catalogue, checks, router};
+use crate::{App, ServerError, Stop, catalogue, checks, problem, router};
 use axum::Router;
 use microdiff_design::Designer;
 use microdiff_telemetry::gpu::GpuMonitor;
@@ -271,7 +271,8 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
             Role::Admin => routes.merge(router::admin()),
         };
     }
-    let layer = HttpLayer::new(&app.telemetry, HttpOptions::default());
+    let known = HttpOptions { error_types: problem::ERROR_TYPES, ..HttpOptions::default() };
+    let layer = HttpLayer::new(&app.telemetry, known);
     for (method, endpoint) in bound.roles.iter().flat_map(|role| router::endpoints(*role)) {
         layer.declare(method, endpoint);
     }

@@ -12,6 +12,12 @@ pub const METHODS: &[&str] =
 /// How a request ended. `error` is a status of 500 or above, a deadline, or a client that left.
 pub const OUTCOMES: &[&str] = &["success", "error"];
 
+/// The error types of this crate itself; a service adds its own.
+pub const ERROR_TYPES: &[&str] = &["cancelled", "body", "timeout", "panic", "internal", "service"];
+
+/// Status codes whose series exist from the start; another is added when it is first answered.
+pub const STATUS_CODES: &[u16] = &[200, 400, 404, 405, 408, 413, 429, 499, 500, 503, 504];
+
 const METHOD: LabelSpec = LabelSpec::closed("method", METHODS);
 const ENDPOINT: LabelSpec = LabelSpec::open("endpoint");
 
@@ -163,6 +169,27 @@ pub(crate) const START_TIME: MetricSpec = MetricSpec::gauge(
 .unit(Unit::Seconds)
 .absent_until_set();
 
+pub(crate) const TOKIO_WORKERS: MetricSpec =
+    MetricSpec::gauge("tokio_workers", "Worker threads of the runtime that answers requests.")
+        .absent_until_set();
+pub(crate) const TOKIO_TASKS: MetricSpec =
+    MetricSpec::gauge("tokio_alive_tasks", "Tasks of the runtime that are not over.")
+        .absent_until_set();
+pub(crate) const TOKIO_QUEUE: MetricSpec = MetricSpec::gauge(
+    "tokio_global_queue_depth",
+    "Tasks that wait in the queue all workers share.",
+)
+.absent_until_set();
+pub(crate) const TOKIO_BUSY: MetricSpec = MetricSpec::counter(
+    "tokio_busy_seconds_total",
+    "Time the workers were not parked, all together.",
+)
+.unit(Unit::Seconds)
+.observed();
+pub(crate) const TOKIO_PARKS: MetricSpec =
+    MetricSpec::counter("tokio_parks_total", "Times a worker found nothing to do and slept.")
+        .observed();
+
 const DEVICE: &[LabelSpec] = &[LabelSpec::open("device")];
 
 pub(crate) const GPU_DEVICES: MetricSpec =
@@ -307,6 +334,11 @@ const APPLICATION: &[MetricSpec] = &[
     SPAN_EXPORTS,
     COLLECTOR_UP,
     COLLECTOR_CHANGES,
+    TOKIO_WORKERS,
+    TOKIO_TASKS,
+    TOKIO_QUEUE,
+    TOKIO_BUSY,
+    TOKIO_PARKS,
 ];
 
 const PROCESS: &[MetricSpec] =

@@ -9,6 +9,7 @@
 
 pub mod builtin;
 mod clock;
+mod context;
 mod error;
 pub mod gpu;
 pub mod health;
@@ -17,6 +18,7 @@ pub mod logs;
 pub mod metrics;
 mod process;
 pub mod redaction;
+mod runtime;
 pub mod traces;
 
 use std::time::{Duration, Instant};
@@ -112,6 +114,7 @@ impl Telemetry {
         specs.extend(builtin::specs(&options.prefix));
         let registry = Registry::new(&options.prefix, &specs)?;
         process::observe(&registry);
+        runtime::observe(&registry);
         registry
             .gauge(
                 &builtin::BUILD_INFO.prefixed(&options.prefix),

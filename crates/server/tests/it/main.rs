@@ -16,6 +16,8 @@ mod logs;
 #[cfg(test)]
 mod observability;
 #[cfg(test)]
+mod prometheus;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod store;

@@ -22,7 +22,7 @@ pub struct Server {
     pub stop: Stop,
     pub dir: Arc<TempDir>,
     pub client: reqwest::Client,
-    telemetry: Telemetry,
+    pub telemetry: Telemetry,
     task: JoinHandle<Result<(), ServerError>>,
     log: PathBuf,
     _guard: Guard,

@@ -9,6 +9,7 @@
 
 mod answer;
 mod check;
+mod liveness;
 mod state;
 mod watchdog;
 

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
 use super::recorder::Recorder;
+use crate::context;
 
 pin_project_lite::pin_project! {
     /// A body that records its request when it ends, fails or is dropped.
@@ -41,7 +42,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
+        let entered = this.recorder.as_ref().map(|recorder| context::enter(&recorder.ids));
         let polled = this.body.as_mut().poll_frame(cx);
+        drop(entered);
         let Poll::Ready(frame) = &polled else { return polled };
         let over = match frame {
             None => true,

@@ -16,15 +16,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::RecordedBody;
-use super::recorder::{ErrorType, Recorder, RequestContext, Route, SpanNames};
-use crate::metrics::{Counter, Gauge, MetricSpec, Registry};
-use crate::traces::{SpanKind, TraceId, Tracer, catalogue};
+use super::endpoint::{Endpoint, Route, RouteRows, UNMATCHED};
+use super::outcomes::Outcomes;
+use super::recorder::{ErrorType, Recorder, RequestContext};
+use crate::context::{self, RequestIds, ascii, hex};
+use crate::metrics::{Gauge, MetricSpec, Registry};
+use crate::traces::{SpanKind, TraceContext, TraceId, Tracer, catalogue};
 use crate::{Telemetry, builtin};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
-/// What a request that matched no route counts under.
-const UNMATCHED: &str = "_unmatched";
 
 /// How requests are recorded.
 #[derive(Clone, Debug)]
@@ -33,6 +34,9 @@ pub struct HttpOptions {
     pub quiet_paths: Vec<String>,
     /// Whether a caller's `x-request-id` is taken over (if it is sane).
     pub accept_request_id: bool,
+    /// Every [`ErrorType`] that the service's answers may carry, beside
+    /// [`builtin::ERROR_TYPES`]; one that is in neither list counts as `other`.
+    pub error_types: &'static [&'static str],
 }
 
 impl Default for HttpOptions {
@@ -47,7 +51,11 @@ impl Default for HttpOptions {
             "/metrics",
             "/gpu-metrics",
         ];
-        Self { quiet_paths: quiet.map(str::to_owned).to_vec(), accept_request_id: true }
+        Self {
+            quiet_paths: quiet.map(str::to_owned).to_vec(),
+            accept_request_id: true,
+            error_types: &[],
+        }
     }
 }
 
@@ -64,13 +72,13 @@ impl HttpLayer {
         let registry = telemetry.registry().clone();
         let own = |spec: &MetricSpec| spec.clone().prefixed(registry.prefix());
         let shared = Shared {
-            requests: own(&builtin::REQUESTS),
-            duration: own(&builtin::REQUEST_DURATION),
-            responses: own(&builtin::RESPONSES),
-            errors: own(&builtin::REQUEST_ERRORS),
+            rows: RouteRows {
+                requests: own(&builtin::REQUESTS),
+                duration: own(&builtin::REQUEST_DURATION),
+            },
             in_flight: registry.gauge(&own(&builtin::IN_FLIGHT), &[]),
-            by_status: (0..600).map(|_| OnceLock::new()).collect(),
-            routes: RwLock::default(),
+            outcomes: Outcomes::new(&registry, options.error_types),
+            endpoints: RwLock::default(),
             tracer: telemetry.tracer().clone(),
             registry,
             options,
@@ -81,15 +89,18 @@ impl HttpLayer {
     /// Makes the series of a route exist at zero before its first request, so that a ratio over
     /// them holds from the start. `endpoint` is the route's template.
     pub fn declare(&self, method: &Method, endpoint: &str) {
-        self.shared.route(method, endpoint);
+        let shared = &self.shared;
+        shared.endpoint(endpoint).route(method, &shared.rows, &shared.registry);
     }
 }
 
 impl<S> Layer<S> for HttpLayer {
     type Service = HttpService<S>;
 
+    /// `axum` asks once for each route of a router, so what is made here knows its route.
     fn layer(&self, inner: S) -> HttpService<S> {
-        HttpService { inner, shared: Arc::clone(&self.shared) }
+        let own = Own { shared: Arc::clone(&self.shared), endpoint: OnceLock::new() };
+        HttpService { inner, own: Arc::new(own) }
     }
 }
 
@@ -97,50 +108,73 @@ pub(super) struct Shared {
     registry: Registry,
     tracer: Tracer,
     options: HttpOptions,
-    requests: MetricSpec,
-    duration: MetricSpec,
-    responses: MetricSpec,
-    errors: MetricSpec,
+    rows: RouteRows,
+    pub(super) outcomes: Outcomes,
     in_flight: Gauge,
-    by_status: Vec<OnceLock<Counter>>,
-    routes: RwLock<HashMap<(&'static str, String), Arc<Route>>>,
+    endpoints: RwLock<HashMap<String, Arc<Endpoint>>>,
+}
+
+/// What one wrapped service keeps: the route it serves, once that is known.
+struct Own {
+    shared: Arc<Shared>,
+    endpoint: OnceLock<Arc<Endpoint>>,
+}
+
+impl Own {
+    /// The handles of a request. The service of a route is asked for that route alone; the
+    /// comparison guards against one that serves several.
+    fn route<B>(&self, request: &Request<B>) -> Arc<Route> {
+        let path = request.extensions().get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str);
+        let shared = &*self.shared;
+        let endpoint = self.endpoint.get_or_init(|| shared.endpoint(path));
+        if *endpoint.name == *path {
+            return endpoint.route(request.method(), &shared.rows, &shared.registry);
+        }
+        shared.endpoint(path).route(request.method(), &shared.rows, &shared.registry)
+    }
+
+    fn begin<B>(&self, request: &mut Request<B>) -> Recorder {
+        let started = Instant::now();
+        let shared = &self.shared;
+        let route = self.route(request);
+        let parent = shared.tracer.caller(request.headers());
+        let request_id = shared.request_id(request.headers());
+        let mut span = shared.tracer.start("request", SpanKind::Server, parent);
+        if span.is_recording() {
+            route.describe(&mut span, request.uri());
+            span.set(catalogue::REQUEST_ID.name, Arc::clone(&request_id));
+        }
+        let ids = Arc::new(RequestIds::new(Arc::clone(&request_id), span.context()));
+        let extension = RequestContext { request_id, span: span.parent(), ids: Arc::clone(&ids) };
+        request.extensions_mut().insert(extension);
+        Recorder {
+            shared: Arc::clone(shared),
+            route,
+            started,
+            span,
+            ids,
+            head: Recorder::is_head(request.method()),
+            status: None,
+            error_type: None,
+            bytes: 0,
+            recorded: false,
+            _in_flight: shared.in_flight.hold(),
+        }
+    }
 }
 
 impl Shared {
-    pub(super) fn count_status(&self, status: u16) {
-        let resolve = || self.registry.counter(&self.responses, &[&status.to_string()]);
-        match self.by_status.get(usize::from(status)) {
-            Some(counter) => counter.get_or_init(resolve).inc(),
-            None => resolve().inc(),
+    fn endpoint(&self, name: &str) -> Arc<Endpoint> {
+        let held = self.endpoints.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(endpoint) = held.get(name) {
+            return Arc::clone(endpoint);
         }
-    }
-
-    pub(super) fn count_error(&self, error_type: &'static str) {
-        self.registry.counter(&self.errors, &[error_type]).inc();
-    }
-
-    fn route(&self, method: &Method, endpoint: &str) -> Arc<Route> {
-        let method = builtin::METHODS
-            .iter()
-            .find(|known| **known == method.as_str())
-            .copied()
-            .unwrap_or("other");
-        let key = (method, endpoint.to_owned());
-        if let Some(route) = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Arc::clone(route);
-        }
-        let counter = |status| self.registry.counter(&self.requests, &[method, endpoint, status]);
-        let route = Arc::new(Route {
-            method,
-            endpoint: endpoint.to_owned(),
-            span: SpanNames::of(method, (endpoint != UNMATCHED).then_some(endpoint)),
-            quiet: self.options.quiet_paths.iter().any(|path| path == endpoint),
-            success: counter("success"),
-            error: counter("error"),
-            duration: self.registry.histogram(&self.duration, &[method, endpoint]),
-        });
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(routes.entry(key).or_insert(route))
+        drop(held);
+        let quiet = self.options.quiet_paths.iter().any(|path| path == name);
+        let mut held = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
+        let endpoint =
+            held.entry(name.to_owned()).or_insert_with(|| Arc::new(Endpoint::new(name, quiet)));
+        Arc::clone(endpoint)
     }
 
     fn request_id(&self, headers: &HeaderMap) -> Arc<str> {
@@ -148,48 +182,21 @@ impl Shared {
             .get(&REQUEST_ID)
             .and_then(|value| value.to_str().ok())
             .filter(|id| self.options.accept_request_id && is_sane_id(id));
-        given.map_or_else(|| TraceId::random().to_string().into(), Into::into)
-    }
-
-    fn begin<B>(self: &Arc<Self>, request: &mut Request<B>) -> (Recorder, RequestContext) {
-        let started = Instant::now();
-        let route = match request.extensions().get::<MatchedPath>() {
-            Some(path) => self.route(request.method(), path.as_str()),
-            None => self.route(request.method(), UNMATCHED),
-        };
-        let parent = self.tracer.caller(request.headers());
-        let request_id = self.request_id(request.headers());
-        let mut span = self.tracer.start("request", SpanKind::Server, parent);
-        if span.is_recording() {
-            route.describe(&mut span, request.uri());
-            span.set(catalogue::REQUEST_ID.name, Arc::clone(&request_id));
+        match given {
+            Some(id) => id.into(),
+            None => ascii(&hex(TraceId::random().get())).into(),
         }
-        let ids = span.context();
-        // At the error level, so that no log level silences the ids of the lines inside.
-        let log_span = tracing::error_span!(
-            "request",
-            request_id = &*request_id,
-            trace_id = %ids.trace_id,
-            span_id = %ids.span_id,
-            user_id = tracing::field::Empty,
-        );
-        let context = RequestContext { request_id, span: span.parent() };
-        let recorder = Recorder {
-            shared: Arc::clone(self),
-            route,
-            started,
-            span,
-            log_span,
-            head: Recorder::is_head(request.method()),
-            status: None,
-            error_type: None,
-            bytes: 0,
-            recorded: false,
-            _in_flight: self.in_flight.hold(),
-        };
-        request.extensions_mut().insert(context.clone());
-        (recorder, context)
     }
+}
+
+/// `traceresponse` has the form of `traceparent`.
+fn trace_response(trace: TraceContext) -> Option<HeaderValue> {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    text[3..35].copy_from_slice(&hex(trace.trace_id.get()));
+    text[36..52].copy_from_slice(&hex(trace.span_id.get().into())[16..]);
+    // Level 2 of the recommendation: 1 says sampled, 2 that the trace id is random.
+    text[54] += u8::from(trace.sampled) | (u8::from(trace.random) << 1);
+    HeaderValue::from_bytes(&text).ok()
 }
 
 /// An id that may go into logs and headers as it is.
@@ -202,7 +209,7 @@ fn is_sane_id(id: &str) -> bool {
 #[derive(Clone)]
 pub struct HttpService<S> {
     inner: S,
-    shared: Arc<Shared>,
+    own: Arc<Own>,
 }
 
 impl<S, B, R> Service<Request<B>> for HttpService<S>
@@ -219,9 +226,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let (recorder, context) = self.shared.begin(&mut request);
-        let future = recorder.log_span.in_scope(|| self.inner.call(request));
-        ResponseFuture { future, recorder: Some(recorder), context }
+        let recorder = self.own.begin(&mut request);
+        let entered = context::enter(&recorder.ids);
+        let future = self.inner.call(request);
+        drop(entered);
+        ResponseFuture { future, recorder: Some(recorder) }
     }
 }
 
@@ -231,7 +240,6 @@ pin_project_lite::pin_project! {
         #[pin]
         future: F,
         recorder: Option<Recorder>,
-        context: RequestContext,
     }
 }
 
@@ -244,12 +252,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let future = this.future;
-        let log_span = this.recorder.as_ref().map(|recorder| recorder.log_span.clone());
-        let polled = match log_span {
-            Some(span) => span.in_scope(|| future.poll(cx)),
-            None => future.poll(cx),
-        };
+        let entered = this.recorder.as_ref().map(|recorder| context::enter(&recorder.ids));
+        let polled = this.future.poll(cx);
+        drop(entered);
         let Poll::Ready(result) = polled else { return Poll::Pending };
         let Some(mut recorder) = this.recorder.take() else { return Poll::Pending };
         let mut response = match result {
@@ -262,12 +267,27 @@ where
         recorder.status = Some(response.status());
         recorder.error_type = response.extensions().get::<ErrorType>().map(|error| error.0);
         let headers = response.headers_mut();
-        if let Ok(id) = HeaderValue::from_str(&this.context.request_id) {
+        if let Ok(id) = HeaderValue::from_str(&recorder.ids.request_id) {
             headers.insert(REQUEST_ID, id);
         }
-        if let Ok(trace) = HeaderValue::from_str(&this.context.trace().to_header()) {
+        if let Some(trace) = trace_response(recorder.ids.trace) {
             headers.insert(TRACE_RESPONSE, trace);
         }
         Poll::Ready(Ok(response.map(|body| RecordedBody::new(body, recorder))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_names_the_trace_as_the_recommendation_writes_it() {
+        for flags in ["00", "01", "02", "03"] {
+            let text = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+            let context = TraceContext::parse(&text).unwrap();
+            assert_eq!(trace_response(context).unwrap(), text);
+            assert_eq!(context.to_header(), text);
+        }
     }
 }

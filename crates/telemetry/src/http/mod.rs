@@ -9,10 +9,13 @@
 
 mod body;
 mod connections;
+mod endpoint;
 mod layer;
+mod outcomes;
 mod recorder;
 mod routes;
 
+pub use crate::context::Entered;
 pub use body::RecordedBody;
 pub use connections::{CountedConnection, CountedListener, active_connections};
 pub use layer::{HttpLayer, HttpOptions, HttpService, ResponseFuture};

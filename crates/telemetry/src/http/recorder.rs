@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::uri::Scheme;
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode};
 
+use super::endpoint::Route;
 use super::layer::Shared;
-use crate::metrics::{Counter, GaugeHold, Histogram};
+use crate::context::{self, Entered, RequestIds};
+use crate::metrics::GaugeHold;
 use crate::traces::{ParentSpan, Span, TraceContext, catalogue};
 
 /// What handlers know about the request they serve; a request extension.
@@ -17,6 +18,7 @@ pub struct RequestContext {
     pub request_id: Arc<str>,
     /// Starts spans inside the request's span, also after the answer is sent.
     pub span: ParentSpan,
+    pub(super) ids: Arc<RequestIds>,
 }
 
 impl RequestContext {
@@ -25,61 +27,30 @@ impl RequestContext {
     pub const fn trace(&self) -> TraceContext {
         self.span.context()
     }
+
+    /// Gives the log lines that the calling thread writes from here on the ids of this request, as
+    /// those of its handler have by themselves. For work on other threads.
+    pub fn enter(&self) -> Entered {
+        context::enter(&self.ids)
+    }
+
+    /// Makes the request's log lines say who asked, by a keyed hash; the first call counts.
+    pub fn set_user_id(&self, user_id: impl Into<Arc<str>>) {
+        let _ = self.ids.user_id.set(user_id.into());
+    }
 }
 
-/// Why a request failed, for `request_errors_total` and the access line; a response extension. From
-/// a bounded set of the service's own.
+/// Why a request failed, for `request_errors_total` and the access line; a response extension. One
+/// of [`super::HttpOptions::error_types`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrorType(pub &'static str);
-
-/// The handles of one route.
-pub(super) struct Route {
-    pub(super) method: &'static str,
-    pub(super) endpoint: String,
-    pub(super) span: SpanNames,
-    pub(super) quiet: bool,
-    pub(super) success: Counter,
-    pub(super) error: Counter,
-    pub(super) duration: Histogram,
-}
-
-/// What the spans of one route are called by the semantic conventions.
-pub(super) struct SpanNames {
-    name: Arc<str>,
-    method: &'static str,
-    route: Option<Arc<str>>,
-}
-
-impl SpanNames {
-    /// `route` is the template that matched, if one did.
-    pub(super) fn of(method: &'static str, route: Option<&str>) -> Self {
-        let known = catalogue::METHODS.contains(&method);
-        let shown = if known { method } else { "HTTP" };
-        let name = route.map_or_else(|| shown.to_owned(), |route| format!("{shown} {route}"));
-        let method = if known { method } else { "_OTHER" };
-        Self { name: name.into(), method, route: route.map(Arc::from) }
-    }
-}
-
-impl Route {
-    pub(super) fn describe(&self, span: &mut Span, uri: &Uri) {
-        span.rename(Arc::clone(&self.span.name));
-        span.set(catalogue::METHOD.name, self.span.method);
-        if let Some(route) = &self.span.route {
-            span.set(catalogue::ROUTE.name, Arc::clone(route));
-        }
-        // A server is told the scheme only by a request in absolute form.
-        let secure = uri.scheme() == Some(&Scheme::HTTPS);
-        span.set(catalogue::SCHEME.name, if secure { "https" } else { "http" });
-    }
-}
 
 pub(super) struct Recorder {
     pub(super) shared: Arc<Shared>,
     pub(super) route: Arc<Route>,
     pub(super) started: Instant,
     pub(super) span: Span,
-    pub(super) log_span: tracing::Span,
+    pub(super) ids: Arc<RequestIds>,
     pub(super) head: bool,
     pub(super) status: Option<StatusCode>,
     pub(super) error_type: Option<&'static str>,
@@ -143,9 +114,9 @@ impl Recorder {
         } else {
             self.route.duration.observe(took.as_secs_f64());
         }
-        self.shared.count_status(status);
+        self.shared.outcomes.count_status(status);
         if let Some(error_type) = error_type {
-            self.shared.count_error(error_type);
+            self.shared.outcomes.count_error(error_type);
         }
         // A probe that says no, or a scraper that hangs up, is their way to work; a probe that
         // breaks is not.
@@ -177,12 +148,13 @@ impl Recorder {
         error_type: Option<&'static str>,
         duration_ms: f64,
     ) {
-        let (method, endpoint) = (self.route.method, self.route.endpoint.as_str());
+        let _entered = context::enter(&self.ids);
+        let (method, endpoint) = (self.route.method, &*self.route.endpoint);
         let (bytes, success) = (self.bytes, !failed);
         macro_rules! line {
             ($level:expr) => {
                 tracing::event!(
-                    parent: &self.log_span, $level,
+                    parent: None, $level,
                     method, endpoint, status, duration_ms, bytes, success,
                     error.type = error_type, function = "access", "request"
                 )

@@ -27,22 +27,43 @@ pub fn health_routes(health: &Health) -> Router {
             }
         })
     };
+    let alive = || {
+        let health = health.clone();
+        get(move || async move { respond_alive(&health) })
+    };
     Router::new()
-        .route("/health", probe(Health::liveness))
-        .route("/livez", probe(Health::liveness))
+        .route("/health", alive())
+        .route("/livez", alive())
         .route("/readyz", probe(Health::readiness))
         .route("/startupz", probe(Health::startup))
         .route("/health/detailed", detailed)
 }
 
+fn respond_alive(health: &Health) -> Response {
+    let (alive, body) = health.liveness_bytes();
+    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let retry_after = (!alive).then(|| health.retry_after_seconds());
+    response(status, Body::from(body), "application/json", retry_after)
+}
+
 fn respond(answer: &Answer, content_type: &'static str) -> Response {
-    let mut response = Response::new(Body::from(answer.body.to_string()));
-    *response.status_mut() = answer.status;
+    let body = Body::from(answer.body.to_string());
+    response(answer.status, body, content_type, answer.retry_after)
+}
+
+fn response(
+    status: StatusCode,
+    body: Body,
+    content_type: &'static str,
+    retry_after: Option<u64>,
+) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VARY, HeaderValue::from_static("accept"));
-    if let Some(seconds) = answer.retry_after {
+    if let Some(seconds) = retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
     }
     response
@@ -52,15 +73,10 @@ fn respond(answer: &Answer, content_type: &'static str) -> Response {
 pub fn metrics_routes(registry: &Registry, path: &str) -> Router {
     let registry = registry.clone();
     let scrape = move |headers: HeaderMap| async move {
-        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+        let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let format = Format::negotiate(accept);
-        let mut response = Response::new(Body::from(registry.encode(format)));
-        *response.status_mut() = StatusCode::OK;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(VARY, HeaderValue::from_static("accept"));
-        response
+        let body = Body::from(registry.encode(format));
+        response(StatusCode::OK, body, format.content_type(), None)
     };
     Router::new().route(path, get(scrape))
 }

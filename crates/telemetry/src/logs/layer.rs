@@ -13,10 +13,11 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::json::{Fields, Visitor, push_string};
 use super::levels::LogLevels;
-use super::plan::{Plan, Plans, Recent};
+use super::plan::{Plan, Plans, Recent, Slot};
 use super::queue::Queue;
 use super::schema::Schema;
 use crate::clock::Stamps;
+use crate::context;
 use crate::metrics::Counter;
 use crate::redaction::Scrubber;
 
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) scrubber: Scrubber,
     pub(super) schema: Schema,
     pub(super) plans: Plans,
+    /// How the ids of [`crate::context`] are written.
+    pub(super) ids: [Slot; context::NAMES.len()],
     pub(super) lines: [Counter; 5],
     pub(super) dropped: [Counter; 5],
 }
@@ -166,6 +169,13 @@ impl JsonLayer {
                 fields.inherit(outer);
             }
         }
+        context::with_current(|ids| {
+            ids.each(|index, text| {
+                if let Some(slot) = shared.ids.get(index) {
+                    fields.add_text(slot, text, &shared.scrubber);
+                }
+            });
+        });
         line.extend_from_slice(&shared.schema.start);
         stamps.push(line, SystemTime::now());
         line.extend_from_slice(&plan.frame.head);

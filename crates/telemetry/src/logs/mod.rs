@@ -38,7 +38,7 @@ pub use fields::LogField;
 pub use file::LogFile;
 use layer::{JsonLayer, Shared};
 pub use levels::LogLevels;
-use plan::Plans;
+use plan::{Plans, Slot};
 use pretty::Pretty;
 use queue::Queue;
 use schema::Schema;
@@ -46,6 +46,7 @@ pub use schema::{ECS_VERSION, LogCatalogue, LogSchema};
 use sink::{Out, Sink, Stdout};
 use writer::Writer;
 
+use crate::context;
 use crate::metrics::Registry;
 use crate::redaction::Scrubber;
 use crate::{TelemetryError, builtin};
@@ -185,6 +186,7 @@ pub(crate) fn start(
     let counters = |spec: &crate::metrics::MetricSpec| {
         std::array::from_fn(|i| registry.counter(spec, &[builtin::LEVELS[i]]))
     };
+    let ids = context::NAMES.map(|name| Slot::new(name, &schema, &scrubber));
     let shared = Arc::new(Shared {
         id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         queue: Queue::new(options.queue_bytes),
@@ -193,6 +195,7 @@ pub(crate) fn start(
         scrubber,
         schema,
         plans: Plans::default(),
+        ids,
         lines: counters(&lines),
         dropped: counters(&dropped),
     });

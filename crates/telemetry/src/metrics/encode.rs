@@ -6,68 +6,26 @@
 //!
 //! Sources: prometheus.io "Exposition formats" (text 0.0.4), OpenMetrics 1.0.0 sections 4 and 5.
 
-use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
-use super::handle::{ABSENT, EXEMPLAR, HistogramLayout};
+use super::Format;
+use super::handle::ABSENT;
+use super::histogram::HistogramLayout;
+use super::protobuf;
 use super::registry::{Family, Series, Storage};
-use super::shards::{Arena, Cells, read_record};
+use super::shards::{Arena, Cells};
 use super::spec::{MetricKind, MetricSpec};
-use crate::traces::TraceId;
+use super::totals::Totals;
 
-/// An exposition format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Prometheus text 0.0.4.
-    Text,
-    /// OpenMetrics 1.0, with units and exemplars.
-    OpenMetrics,
-}
-
-impl Format {
-    /// The format a scraper prefers by its `Accept` header; text when it names none we have.
-    #[must_use]
-    pub fn negotiate(accept: Option<&str>) -> Self {
-        let mut best = (Self::Text, 0.0);
-        for range in accept.unwrap_or("").split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let kind = parts.next().unwrap_or("");
-            let mut quality = 1.0_f64;
-            let mut version = None;
-            for part in parts {
-                match part.split_once('=') {
-                    Some(("q", q)) => quality = q.trim().parse().unwrap_or(0.0),
-                    Some(("version", v)) => version = Some(v.trim()),
-                    _ => {}
-                }
-            }
-            let known_version = matches!(version, None | Some("1.0.0" | "0.0.1"));
-            let format = match kind {
-                "application/openmetrics-text" if known_version => Self::OpenMetrics,
-                "text/plain" | "text/*" | "*/*" => Self::Text,
-                _ => continue,
-            };
-            if quality > best.1 {
-                best = (format, quality);
-            }
-        }
-        best.0
-    }
-
-    /// The `Content-Type` of the answer.
-    #[must_use]
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        }
-    }
-}
-
-/// The unchanging part of every line of a series, ending in the space before the number.
+/// The unchanging part of a series on each page.
 pub(super) struct Rendered {
-    /// One for a counter or gauge; buckets, sum, count for a histogram.
-    lines: Vec<Box<str>>,
+    /// Every line up to the space before its number, one after the other: one line for a counter or
+    /// gauge; buckets, sum, count for a histogram.
+    text: Box<str>,
+    /// Where each line but the last ends.
+    ends: Box<[u32]>,
+    /// The label pairs of the protobuf message.
+    pub(super) labels: Box<[u8]>,
 }
 
 impl Rendered {
@@ -76,32 +34,43 @@ impl Rendered {
         for (label, value) in spec.labels.iter().zip(values) {
             push_label(&mut labels, label.name, value);
         }
-        let line = |suffix: &str, labels: &str| -> Box<str> {
-            if labels.is_empty() {
-                format!("{}{suffix} ", spec.name).into()
-            } else {
-                format!("{}{suffix}{{{labels}}} ", spec.name).into()
+        let mut text = String::new();
+        let mut ends = Vec::new();
+        let mut line = |suffix: &str, labels: &str| {
+            if !text.is_empty() {
+                ends.push(text.len() as u32);
             }
+            text.push_str(&spec.name);
+            text.push_str(suffix);
+            if !labels.is_empty() {
+                text.push('{');
+                text.push_str(labels);
+                text.push('}');
+            }
+            text.push(' ');
         };
-        let mut lines = Vec::new();
         if spec.kind == MetricKind::Histogram {
             for bound in spec.buckets.iter().copied().chain([f64::INFINITY]) {
                 let mut with_bound = labels.clone();
-                let mut text = String::new();
-                push_f64(&mut text, bound);
-                push_label(&mut with_bound, "le", &text);
-                lines.push(line("_bucket", &with_bound));
+                push_label(&mut with_bound, "le", &bound_text(bound));
+                line("_bucket", &with_bound);
             }
-            lines.push(line("_sum", &labels));
-            lines.push(line("_count", &labels));
+            line("_sum", &labels);
+            line("_count", &labels);
         } else {
-            lines.push(line("", &labels));
+            line("", &labels);
         }
-        Self { lines }
+        let labels = protobuf::label_pairs(spec, values).into();
+        Self { text: text.into(), ends: ends.into(), labels }
     }
 
-    fn line(&self, index: usize) -> &str {
-        self.lines.get(index).map_or("", |line| line)
+    fn line(&self, index: usize) -> &[u8] {
+        let start = match index.checked_sub(1) {
+            Some(before) => self.ends.get(before).map_or(self.text.len(), |end| *end as usize),
+            None => 0,
+        };
+        let end = self.ends.get(index).map_or(self.text.len(), |end| *end as usize);
+        self.text.as_bytes().get(start..end).unwrap_or(&[])
     }
 }
 
@@ -122,155 +91,146 @@ fn push_label(out: &mut String, name: &str, value: &str) {
     out.push('"');
 }
 
+fn bound_text(bound: f64) -> String {
+    let mut text = Vec::new();
+    push_f64(&mut text, bound);
+    String::from_utf8(text).unwrap_or_default()
+}
+
 /// The shortest text that reads back as the same number; always with a point or an exponent.
-pub(super) fn push_f64(out: &mut String, value: f64) {
+fn push_f64(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
-        out.push_str("NaN");
+        out.extend_from_slice(b"NaN");
     } else if value.is_infinite() {
-        out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+        out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
     } else {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{value:?}");
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     }
 }
 
-/// The same without the point where nothing follows it, as in a gauge that counts.
-fn push_value(out: &mut String, value: f64) {
-    push_f64(out, value);
-    if out.ends_with(".0") {
-        out.truncate(out.len() - 2);
+/// The same as an integer where it is one, as in a gauge that counts.
+fn push_value(out: &mut Vec<u8>, value: f64) {
+    /// Below this every integer is a number of its own.
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    let negative_zero = value == 0.0 && value.is_sign_negative();
+    if value.trunc() == value && value.abs() < EXACT && !negative_zero {
+        out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
+    } else {
+        push_f64(out, value);
     }
 }
 
-fn push_u64(out: &mut String, value: u64) {
-    out.push_str(itoa::Buffer::new().format(value));
+fn push_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-pub(super) fn encode(families: &[Family], arena: &Arena, format: Format) -> String {
-    let mut page = Page { out: String::with_capacity(64 * 1024), totals: arena.totals(), arena };
+/// The page for a scraper.
+pub(super) fn encode(families: &[Family], arena: &Arena, format: Format) -> Vec<u8> {
+    let totals = Totals::of(arena);
+    if format == Format::Protobuf {
+        return protobuf::encode(families, &totals);
+    }
+    let mut page = Page { out: Vec::with_capacity(64 * 1024), totals, format };
     for family in families {
         let state = family.read();
-        if state.series.iter().all(|series| series.shows_nothing()) {
+        if state.series.iter().all(Series::shows_nothing) {
             continue;
         }
-        page.header(&family.spec, format);
+        page.header(&family.spec);
         for series in &state.series {
-            match (&series.storage, family.spec.kind) {
-                (Storage::Value(bits), _) => page.value(series, bits.load(Ordering::Relaxed)),
-                (Storage::Cells(cells), MetricKind::Histogram) => {
-                    let layout = HistogramLayout { bounds: family.spec.buckets };
-                    page.histogram(series, *cells, layout, format);
-                }
-                (Storage::Cells(cells), _) => {
-                    let total = page.total(*cells, 0);
-                    page.out.push_str(series.rendered.line(0));
-                    push_u64(&mut page.out, total);
-                    page.out.push('\n');
-                }
+            match &series.storage {
+                Storage::Value(bits) => page.value(series, bits.load(Ordering::Relaxed)),
+                Storage::Count(cells) => page.count(series, *cells),
+                Storage::Histogram(cells, layout) => page.histogram(series, *cells, layout),
             }
         }
     }
     if format == Format::OpenMetrics {
-        page.out.push_str("# EOF\n");
+        page.out.extend_from_slice(b"# EOF\n");
     }
     page.out
 }
 
 impl Series {
-    fn shows_nothing(&self) -> bool {
+    pub(super) fn shows_nothing(&self) -> bool {
         matches!(&self.storage, Storage::Value(bits) if bits.load(Ordering::Relaxed) == ABSENT)
     }
 }
 
 struct Page<'a> {
-    out: String,
-    /// Sums of all cells, computed column by column, which is how they lie in memory.
-    totals: Vec<u64>,
-    arena: &'a Arena,
+    out: Vec<u8>,
+    totals: Totals<'a>,
+    format: Format,
 }
 
 impl Page<'_> {
-    fn header(&mut self, spec: &MetricSpec, format: Format) {
-        let name = match format {
-            Format::Text => spec.name.as_ref(),
-            Format::OpenMetrics => spec.family(),
-        };
-        let _ = writeln!(self.out, "# TYPE {name} {}", spec.kind.as_str());
-        if format == Format::OpenMetrics && !spec.unit.suffix().is_empty() {
-            let _ = writeln!(self.out, "# UNIT {name} {}", spec.unit.suffix());
+    fn header(&mut self, spec: &MetricSpec) {
+        let open = self.format == Format::OpenMetrics;
+        let name = if open { spec.family() } else { spec.name.as_ref() };
+        self.meta("TYPE", name, spec.kind.as_str());
+        if open && !spec.unit.suffix().is_empty() {
+            self.meta("UNIT", name, spec.unit.suffix());
         }
-        let _ = write!(self.out, "# HELP {name} ");
+        let mut help = String::with_capacity(spec.help.len());
         for c in spec.help.chars() {
             match c {
-                '\\' => self.out.push_str("\\\\"),
-                '\n' => self.out.push_str("\\n"),
-                '"' if format == Format::OpenMetrics => self.out.push_str("\\\""),
-                c => self.out.push(c),
+                '\\' => help.push_str("\\\\"),
+                '\n' => help.push_str("\\n"),
+                '"' if open => help.push_str("\\\""),
+                c => help.push(c),
             }
         }
-        self.out.push('\n');
+        self.meta("HELP", name, &help);
     }
 
-    fn total(&self, cells: Cells, index: usize) -> u64 {
-        self.totals.get(cells.position() + index).copied().unwrap_or(0)
+    fn meta(&mut self, what: &str, name: &str, text: &str) {
+        for part in ["# ", what, " ", name, " ", text, "\n"] {
+            self.out.extend_from_slice(part.as_bytes());
+        }
     }
 
     fn value(&mut self, series: &Series, bits: u64) {
         if bits != ABSENT {
-            self.out.push_str(series.rendered.line(0));
+            self.out.extend_from_slice(series.rendered.line(0));
             push_value(&mut self.out, f64::from_bits(bits));
-            self.out.push('\n');
+            self.out.push(b'\n');
         }
     }
 
-    fn histogram(
-        &mut self,
-        series: &Series,
-        cells: Cells,
-        layout: HistogramLayout,
-        format: Format,
-    ) {
+    fn count(&mut self, series: &Series, cells: Cells) {
+        self.out.extend_from_slice(series.rendered.line(0));
+        push_u64(&mut self.out, self.totals.get(cells, 0));
+        self.out.push(b'\n');
+    }
+
+    fn histogram(&mut self, series: &Series, cells: Cells, layout: &HistogramLayout) {
         let mut cumulative = 0_u64;
         for bucket in 0..layout.buckets() {
-            let count = self.total(cells, bucket);
+            let count = self.totals.get(cells, bucket);
             cumulative = cumulative.wrapping_add(count);
-            self.out.push_str(series.rendered.line(bucket));
+            self.out.extend_from_slice(series.rendered.line(bucket));
             push_u64(&mut self.out, cumulative);
-            if format == Format::OpenMetrics && count > 0 {
-                self.exemplar(cells, layout.exemplar(bucket));
+            if self.format == Format::OpenMetrics && count > 0 {
+                self.exemplar(cells, layout, bucket);
             }
-            self.out.push('\n');
+            self.out.push(b'\n');
         }
-        let mut sum = 0.0;
-        self.arena.each_column(cells, |own| {
-            if let Some(cell) = own.get(layout.sum()) {
-                sum += f64::from_bits(cell.load(Ordering::Relaxed));
-            }
-        });
-        self.out.push_str(series.rendered.line(layout.buckets()));
-        push_value(&mut self.out, sum);
-        self.out.push('\n');
-        self.out.push_str(series.rendered.line(layout.buckets() + 1));
+        self.out.extend_from_slice(series.rendered.line(layout.buckets()));
+        push_value(&mut self.out, self.totals.sum(cells, layout));
+        self.out.push(b'\n');
+        self.out.extend_from_slice(series.rendered.line(layout.buckets() + 1));
         // The buckets of this page, not a cell of its own: the two agree by construction.
         push_u64(&mut self.out, cumulative);
-        self.out.push('\n');
+        self.out.push(b'\n');
     }
 
-    /// The newest exemplar of a bucket over all threads.
-    fn exemplar(&mut self, cells: Cells, index: usize) {
-        let mut newest: Option<[u64; EXEMPLAR]> = None;
-        self.arena.each_column(cells, |own| {
-            if let Some(record) = read_record::<EXEMPLAR>(own, index)
-                && newest.is_none_or(|held| record[3] > held[3])
-            {
-                newest = Some(record);
-            }
-        });
-        if let Some([high, low, value, micros]) = newest {
-            let trace = TraceId::from_halves(high, low);
-            let _ = write!(self.out, " # {{trace_id=\"{trace}\"}} ");
-            push_value(&mut self.out, f64::from_bits(value));
-            let _ = write!(self.out, " {}.{:06}", micros / 1_000_000, micros % 1_000_000);
-        }
+    fn exemplar(&mut self, cells: Cells, layout: &HistogramLayout, bucket: usize) {
+        let Some(exemplar) = self.totals.exemplar(cells, layout, bucket) else { return };
+        self.out.extend_from_slice(b" # {trace_id=\"");
+        self.out.extend_from_slice(exemplar.trace.to_string().as_bytes());
+        self.out.extend_from_slice(b"\"} ");
+        push_value(&mut self.out, exemplar.value);
+        let (seconds, micros) = (exemplar.micros / 1_000_000, exemplar.micros % 1_000_000);
+        self.out.extend_from_slice(format!(" {seconds}.{micros:06}").as_bytes());
     }
 }

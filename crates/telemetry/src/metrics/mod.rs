@@ -3,19 +3,28 @@
 //! The service declares its metrics as rows ([`MetricSpec`]); a [`Registry`] is built from them,
 //! and nothing that is not a row can be exposed. A handle ([`Counter`], [`Gauge`], [`Histogram`])
 //! is resolved once per label set and kept; recording through it neither hashes, formats,
-//! allocates nor locks. [`Format`] is what a scraper asked for.
+//! allocates nor locks. [`Format`] is what a scraper asked for. Every histogram has classic buckets,
+//! exact at the bounds that rules use, and a native one for quantiles.
 //!
 //! Deliberately absent: summaries, counters that can be reset, metric names made at run time.
 
+mod cells;
 mod encode;
+mod format;
 mod handle;
+mod histogram;
 mod lint;
+mod native;
+mod protobuf;
 mod registry;
 mod shards;
+mod slots;
 mod spec;
+mod totals;
 
-pub use encode::Format;
-pub use handle::{Counter, Gauge, GaugeHold, Histogram, ObservedCounter};
+pub use format::Format;
+pub use handle::{Counter, Gauge, GaugeHold, ObservedCounter};
+pub use histogram::Histogram;
 pub use registry::{Registry, SeriesCount};
 pub use spec::{
     DEFAULT_MAX_SERIES, Initial, LabelSpec, LabelValues, MetricKind, MetricSpec, Source, Stability,

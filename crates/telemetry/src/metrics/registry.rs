@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::encode::Rendered;
-use super::handle::{ABSENT, Counter, Gauge, Histogram, HistogramLayout, ObservedCounter};
+use super::handle::{ABSENT, Counter, Gauge, ObservedCounter};
+use super::histogram::{Histogram, HistogramLayout};
 use super::shards::{Arena, Cells};
 use super::spec::{Initial, LabelValues, MetricKind, MetricSpec, Source};
 use super::{Format, encode, lint};
@@ -36,6 +37,8 @@ type Collector = Arc<dyn Fn() + Send + Sync>;
 
 pub(super) struct Family {
     pub(super) spec: MetricSpec,
+    /// Of a histogram; the same for all its series.
+    layout: Option<Arc<HistogramLayout>>,
     pub(super) state: RwLock<FamilyState>,
     overflowed: AtomicU64,
 }
@@ -53,7 +56,9 @@ pub(super) struct Series {
 
 #[derive(Clone)]
 pub(super) enum Storage {
-    Cells(Cells),
+    /// One integer cell.
+    Count(Cells),
+    Histogram(Cells, Arc<HistogramLayout>),
     Value(Arc<AtomicU64>),
 }
 
@@ -83,10 +88,7 @@ impl Registry {
         lint::check(&specs)?;
         let by_name =
             specs.iter().enumerate().map(|(i, spec)| (spec.name.clone().into_owned(), i)).collect();
-        let families = specs
-            .into_iter()
-            .map(|spec| Family { spec, state: RwLock::default(), overflowed: AtomicU64::new(0) })
-            .collect();
+        let families = specs.into_iter().map(Family::new).collect();
         let registry = Self {
             inner: Arc::new(Inner {
                 prefix: prefix.to_owned(),
@@ -146,10 +148,10 @@ impl Registry {
         labels: &[&str],
     ) -> Result<Counter, TelemetryError> {
         match self.resolve(spec, MetricKind::Counter, labels)? {
-            Storage::Cells(cells) => {
+            Storage::Count(cells) => {
                 Ok(Counter { arena: Arc::clone(&self.inner.arena), cells: Some(cells) })
             }
-            Storage::Value(_) => Err(refusal(spec, "its total is kept elsewhere")),
+            _ => Err(refusal(spec, "its total is kept elsewhere")),
         }
     }
 
@@ -176,7 +178,7 @@ impl Registry {
     pub fn try_gauge(&self, spec: &MetricSpec, labels: &[&str]) -> Result<Gauge, TelemetryError> {
         match self.resolve(spec, MetricKind::Gauge, labels)? {
             Storage::Value(bits) => Ok(Gauge { bits }),
-            Storage::Cells(_) => Err(refusal(spec, "it is not a gauge")),
+            _ => Err(refusal(spec, "it is not a gauge")),
         }
     }
 
@@ -185,7 +187,7 @@ impl Registry {
     pub fn histogram(&self, spec: &MetricSpec, labels: &[&str]) -> Histogram {
         self.try_histogram(spec, labels).unwrap_or_else(|_| {
             self.refuse();
-            let layout = HistogramLayout { bounds: spec.buckets };
+            let layout = Arc::new(HistogramLayout::new(spec.buckets));
             Histogram { arena: Arc::clone(&self.inner.arena), cells: None, layout }
         })
     }
@@ -199,15 +201,12 @@ impl Registry {
         spec: &MetricSpec,
         labels: &[&str],
     ) -> Result<Histogram, TelemetryError> {
-        // The bounds of the registered row, not the caller's: they laid out the cells.
-        let bounds = self.family(spec)?.spec.buckets;
         match self.resolve(spec, MetricKind::Histogram, labels)? {
-            Storage::Cells(cells) => Ok(Histogram {
-                arena: Arc::clone(&self.inner.arena),
-                cells: Some(cells),
-                layout: HistogramLayout { bounds },
-            }),
-            Storage::Value(_) => Err(refusal(spec, "it is not a histogram")),
+            Storage::Histogram(cells, layout) => {
+                let arena = Arc::clone(&self.inner.arena);
+                Ok(Histogram { arena, cells: Some(cells), layout })
+            }
+            _ => Err(refusal(spec, "it is not a histogram")),
         }
     }
 
@@ -221,9 +220,15 @@ impl Registry {
         self.inner.collectors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The page in text 0.0.4, to look a value up in.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8(self.encode(Format::Text)).unwrap_or_default()
+    }
+
     /// The page for a scraper.
     #[must_use]
-    pub fn encode(&self, format: Format) -> String {
+    pub fn encode(&self, format: Format) -> Vec<u8> {
         let collectors = self.collectors().clone();
         for collect in &collectors {
             collect();
@@ -318,7 +323,7 @@ impl Registry {
                 return Ok(storage);
             }
         }
-        let storage = self.storage(&family.spec)?;
+        let storage = self.storage(family)?;
         let rendered = Rendered::new(&family.spec, &key);
         let index = state.series.len();
         state.series.push(Series { rendered, storage: storage.clone() });
@@ -326,24 +331,29 @@ impl Registry {
         Ok(storage)
     }
 
-    fn storage(&self, spec: &MetricSpec) -> Result<Storage, TelemetryError> {
-        let initial = if spec.initial == Initial::Zero { 0.0_f64.to_bits() } else { ABSENT };
-        let cells = match (spec.kind, spec.source) {
-            (MetricKind::Gauge, _) | (_, Source::Observed) => {
-                return Ok(Storage::Value(Arc::new(AtomicU64::new(initial))));
-            }
-            (MetricKind::Counter, Source::Counted) => 1,
-            (MetricKind::Histogram, _) => HistogramLayout { bounds: spec.buckets }.cells(),
+    fn storage(&self, family: &Family) -> Result<Storage, TelemetryError> {
+        let spec = &family.spec;
+        if spec.kind == MetricKind::Gauge || spec.source == Source::Observed {
+            let initial = if spec.initial == Initial::Zero { 0.0_f64.to_bits() } else { ABSENT };
+            return Ok(Storage::Value(Arc::new(AtomicU64::new(initial))));
+        }
+        let reserve = |cells| {
+            self.inner.arena.reserve(cells).ok_or_else(|| refusal(spec, "the registry is full"))
         };
-        self.inner
-            .arena
-            .reserve(cells)
-            .map(Storage::Cells)
-            .ok_or_else(|| refusal(spec, "the registry is full"))
+        Ok(match &family.layout {
+            Some(layout) => Storage::Histogram(reserve(layout.cells())?, Arc::clone(layout)),
+            None => Storage::Count(reserve(1)?),
+        })
     }
 }
 
 impl Family {
+    fn new(spec: MetricSpec) -> Self {
+        let layout = (spec.kind == MetricKind::Histogram)
+            .then(|| Arc::new(HistogramLayout::new(spec.buckets)));
+        Self { spec, layout, state: RwLock::default(), overflowed: AtomicU64::new(0) }
+    }
+
     pub(super) fn read(&self) -> std::sync::RwLockReadGuard<'_, FamilyState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

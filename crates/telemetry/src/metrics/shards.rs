@@ -9,8 +9,11 @@
 //! beside an observation may see the bucket before the sum; each cell by itself never goes back.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::cells::{Cell64, OwnCells};
+use super::slots::{SHARED, Slots};
 
 /// Exclusive slots; slot 0 is the shared one.
 pub(super) const SLOTS: usize = 64;
@@ -19,7 +22,6 @@ pub(super) const CHUNK: usize = 2048;
 /// Pieces in a column; with [`CHUNK`] the bound on all cells of one registry (one million).
 const CHUNKS: usize = 512;
 
-const SHARED: u32 = 0;
 const UNASSIGNED: u32 = u32::MAX;
 
 thread_local! {
@@ -27,12 +29,7 @@ thread_local! {
     static LEASE: Lease = const { Lease(Cell::new(SHARED)) };
 }
 
-static FREE: Mutex<Slots> = Mutex::new(Slots { next: 1, returned: Vec::new() });
-
-struct Slots {
-    next: u32,
-    returned: Vec<u32>,
-}
+static FREE: Mutex<Slots> = Mutex::new(Slots::new(SLOTS as u32));
 
 /// Gives the thread's slot back when the thread ends.
 struct Lease(Cell<u32>);
@@ -42,10 +39,8 @@ impl Drop for Lease {
         let slot = self.0.get();
         // What still runs in this thread after this point counts in the shared slot.
         let _ = SLOT.try_with(|cell| cell.set(SHARED));
-        if slot != SHARED {
-            // The lock orders this thread's last write before the next owner's first read.
-            FREE.lock().unwrap_or_else(PoisonError::into_inner).returned.push(slot);
-        }
+        // The lock orders this thread's last write before the next owner's first read.
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).give_back(slot);
     }
 }
 
@@ -57,24 +52,14 @@ fn current_slot() -> u32 {
 
 #[cold]
 fn assign_slot() -> u32 {
-    let slot = {
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        match free.returned.pop() {
-            Some(slot) => slot,
-            None if (free.next as usize) < SLOTS => {
-                free.next += 1;
-                free.next - 1
-            }
-            None => SHARED,
-        }
-    };
+    let slot = FREE.lock().unwrap_or_else(PoisonError::into_inner).take();
     let leased = LEASE.try_with(|lease| lease.0.set(slot)).is_ok();
     let slot = if leased { slot } else { SHARED };
     let _ = SLOT.try_with(|cell| cell.set(slot));
     slot
 }
 
-type Chunk = Box<[AtomicU64]>;
+type Chunk = Box<[Cell64]>;
 
 /// Two cache lines apart, because adjacent lines are fetched in pairs.
 #[repr(align(128))]
@@ -127,7 +112,7 @@ impl Arena {
     }
 
     #[inline]
-    fn chunk(&self, slot: u32, cells: Cells) -> Option<&[AtomicU64]> {
+    fn chunk(&self, slot: u32, cells: Cells) -> Option<&[Cell64]> {
         let column = self.columns.get(slot as usize)?;
         let chunks = column.chunks.get_or_init(empty_column);
         let chunk = chunks.get(cells.chunk as usize)?;
@@ -140,12 +125,12 @@ impl Arena {
         let slot = current_slot();
         if let Some(chunk) = self.chunk(slot, cells) {
             let own = chunk.get(cells.offset as usize..).unwrap_or(&[]);
-            write(OwnCells { cells: own, shared: slot == SHARED });
+            write(OwnCells::new(own, slot == SHARED));
         }
     }
 
     /// Calls `read` with the cells of each thread that has written near `cells`.
-    pub(super) fn each_column(&self, cells: Cells, mut read: impl FnMut(&[AtomicU64])) {
+    pub(super) fn each_column(&self, cells: Cells, mut read: impl FnMut(&[Cell64])) {
         for column in &self.columns {
             let chunk = column
                 .chunks
@@ -192,87 +177,14 @@ fn empty_column() -> Box<[OnceLock<Chunk>]> {
 
 #[cold]
 fn empty_chunk() -> Chunk {
-    (0..CHUNK).map(|_| AtomicU64::new(0)).collect()
-}
-
-/// The cells of the calling thread, starting at the reserved run.
-pub(super) struct OwnCells<'a> {
-    cells: &'a [AtomicU64],
-    shared: bool,
-}
-
-impl OwnCells<'_> {
-    #[inline]
-    pub(super) fn add(&self, index: usize, amount: u64) {
-        let Some(cell) = self.cells.get(index) else { return };
-        if self.shared {
-            cell.fetch_add(amount, Ordering::Relaxed);
-        } else {
-            cell.store(cell.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
-        }
-    }
-
-    #[inline]
-    pub(super) fn add_f64(&self, index: usize, amount: f64) {
-        let Some(cell) = self.cells.get(index) else { return };
-        let plus = |bits: u64| (f64::from_bits(bits) + amount).to_bits();
-        if self.shared {
-            let _ =
-                cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| Some(plus(bits)));
-        } else {
-            cell.store(plus(cell.load(Ordering::Relaxed)), Ordering::Relaxed);
-        }
-    }
-
-    /// Replaces the record at `index`: a sequence cell followed by `values` (a sequence lock). In
-    /// the shared slot a writer that meets another one leaves: an exemplar is one of many.
-    #[inline]
-    pub(super) fn write_record<const N: usize>(&self, index: usize, values: [u64; N]) {
-        let Some(record) = self.cells.get(index..=index + N) else { return };
-        let Some((sequence, payload)) = record.split_first() else { return };
-        let before = sequence.load(Ordering::Relaxed);
-        if self.shared {
-            let free = before & 1 == 0;
-            let odd = before.wrapping_add(1);
-            let (won, lost) = (Ordering::Acquire, Ordering::Relaxed);
-            if !free || sequence.compare_exchange(before, odd, won, lost).is_err() {
-                return;
-            }
-        } else {
-            sequence.store(before.wrapping_add(1), Ordering::Relaxed);
-        }
-        fence(Ordering::Release);
-        for (cell, value) in payload.iter().zip(values) {
-            cell.store(value, Ordering::Relaxed);
-        }
-        sequence.store(before.wrapping_add(2), Ordering::Release);
-    }
-}
-
-/// Reads a record written by [`OwnCells::write_record`]; `None` when it is empty or being written.
-pub(super) fn read_record<const N: usize>(cells: &[AtomicU64], index: usize) -> Option<[u64; N]> {
-    let (sequence, payload) = cells.get(index..=index + N)?.split_first()?;
-    for _ in 0..8 {
-        let before = sequence.load(Ordering::Acquire);
-        if before == 0 {
-            return None;
-        }
-        let mut values = [0; N];
-        for (value, cell) in values.iter_mut().zip(payload) {
-            *value = cell.load(Ordering::Relaxed);
-        }
-        fence(Ordering::Acquire);
-        if before & 1 == 0 && sequence.load(Ordering::Relaxed) == before {
-            return Some(values);
-        }
-    }
-    None
+    (0..CHUNK).map(|_| Cell64::new(0)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use super::super::cells::read_record;
     use super::*;
 
     #[test]

@@ -59,7 +59,7 @@ impl TraceContext {
     /// The `traceparent` header for a call made from this span; `traceresponse` has the same form.
     #[must_use]
     pub fn to_header(&self) -> String {
-        let flags = u8::from(self.sampled) * SAMPLED | u8::from(self.random) * RANDOM;
+        let flags = (u8::from(self.sampled) * SAMPLED) | (u8::from(self.random) * RANDOM);
         format!("00-{}-{}-{flags:02x}", self.trace_id, self.span_id)
     }
 

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use microdiff_telemetry::Telemetry;
 use microdiff_telemetry::gpu::{GpuMonitor, GpuOptions, GpuStatus};
-use microdiff_telemetry::metrics::Format;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,7 +23,7 @@ fn watch(library: &Path) -> GpuMonitor {
 fn page_when(monitor: &GpuMonitor, what: &str, wanted: impl Fn(&str) -> bool) -> String {
     let end = Instant::now() + LONG;
     loop {
-        let page = monitor.registry().encode(Format::Text);
+        let page = monitor.registry().text();
         if wanted(&page) {
             return page;
         }
@@ -256,7 +255,7 @@ fn what_a_device_or_library_lacks_is_absent_and_nothing_panics() {
             let monitor = watch(stub.library());
             let status = polled_anew(&monitor);
             assert_eq!((status.devices, status.driver), (devices, devices == 1), "{option}");
-            let page = monitor.registry().encode(Format::Text);
+            let page = monitor.registry().text();
             let warm = has(&page, "t_gpu_temperature_celsius{device=\"cuda:0\"} 50");
             assert_eq!(warm, devices == 1, "{option}\n{page}");
             for absent in ["memory", "power", "energy", "ecc", "utilization"] {
@@ -278,7 +277,7 @@ fn no_library_is_no_error_and_no_noise() {
         let monitor = watch(&folder.path().join("libthere-is-none.so"));
         let status = polled_anew(&monitor);
         assert_eq!((status.devices, status.driver, status.lost), (0, false, 0));
-        let page = monitor.registry().encode(Format::Text);
+        let page = monitor.registry().text();
         assert!(has(&page, "t_gpu_devices 0") && has(&page, "t_gpu_up 0"), "{page}");
         assert!(!page.contains("cuda:"), "{page}");
         assert_eq!(monitor.registry().refused(), 0);

@@ -14,10 +14,11 @@ use microdiff_telemetry::http::{
     ErrorType, HttpLayer, HttpOptions, RequestContext, health_routes, metrics_routes,
 };
 use microdiff_telemetry::{Guard, Telemetry};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 use tracing::dispatcher::DefaultGuard;
 
-use crate::{lines, options, sample};
+use crate::{LONG, lines, options, sample};
 
 struct Service {
     telemetry: Telemetry,
@@ -66,6 +67,33 @@ async fn bake(Extension(context): Extension<RequestContext>) -> String {
     context.trace().trace_id.to_string()
 }
 
+/// Lines on both sides of a wait, the second from another thread.
+async fn across(Extension(context): Extension<RequestContext>) -> &'static str {
+    tracing::info!("before");
+    tokio::task::yield_now().await;
+    tracing::info!("after");
+    context.set_user_id("u-7");
+    let log = tracing::dispatcher::get_default(Clone::clone);
+    let work = move || {
+        let _log = tracing::dispatcher::set_default(&log);
+        tracing::info!("elsewhere without");
+        let _entered = context.enter();
+        tracing::info!("elsewhere with");
+    };
+    tokio::task::spawn_blocking(work).await.unwrap();
+    "done"
+}
+
+async fn panics() -> &'static str {
+    panic!("the oven is on fire")
+}
+
+async fn with_error(error_type: &'static str) -> Response<Body> {
+    let mut response = StatusCode::BAD_REQUEST.into_response();
+    response.extensions_mut().insert(ErrorType(error_type));
+    response
+}
+
 async fn timed_out() -> Response<Body> {
     let mut response = StatusCode::REQUEST_TIMEOUT.into_response();
     response.extensions_mut().insert(ErrorType("timeout"));
@@ -83,10 +111,18 @@ fn service() -> Service {
         .route("/hangs", get(|| async { broken_body(false) }))
         .route("/breaks", get(|| async { broken_body(true) }))
         .route("/timeout", get(timed_out))
+        .route("/across", get(across))
+        .route("/panics", get(panics))
+        .route("/empty", get(|| async { StatusCode::NO_CONTENT }))
+        .route("/burnt", get(|| with_error("burnt")))
+        .route("/unheard-of", get(|| with_error("unheard_of")))
         .route("/fails", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
         .merge(health_routes(&health))
         .merge(metrics_routes(telemetry.registry(), "/metrics"))
-        .layer(HttpLayer::new(&telemetry, HttpOptions::default()));
+        .layer(HttpLayer::new(
+            &telemetry,
+            HttpOptions { error_types: &["burnt"], ..HttpOptions::default() },
+        ));
     let log = tracing::dispatcher::set_default(&dispatch);
     Service { telemetry, guard, app, file, _log: log, _folder: folder }
 }
@@ -134,6 +170,7 @@ async fn one_set_of_ids_goes_through_answer_and_log() {
     assert_eq!(service.in_flight(), Some(0.0));
     let page =
         service.telemetry.registry().encode(microdiff_telemetry::metrics::Format::OpenMetrics);
+    let page = String::from_utf8(page).unwrap();
     assert!(page.contains("# {trace_id=\"0af7651916cd43dd8448eb211c80319c\"}"), "an exemplar");
     let lines = lines(service.guard, &service.file);
     assert_eq!(lines.len(), 2);
@@ -227,10 +264,126 @@ async fn head_and_empty_answers_are_not_taken_for_clients_that_left() {
     let service = service();
     let head = Request::head("/cakes/1").body(Body::empty()).unwrap();
     drop(service.send(head).await);
-    assert_eq!(service.errors("cancelled"), None);
+    drop(service.get("/empty").await);
+    assert_eq!(service.errors("cancelled"), Some(0.0));
+    assert_eq!(service.requests("/empty", "success"), Some(1.0));
+    assert_eq!(service.in_flight(), Some(0.0));
     let series =
         "bakery_requests_total{method=\"HEAD\",endpoint=\"/cakes/{id}\",status=\"success\"}";
     assert_eq!(sample(&service.telemetry, series), Some(1.0));
+}
+
+#[tokio::test]
+async fn lines_carry_the_ids_across_waits_and_where_the_request_is_entered() {
+    let service = service();
+    let request = Request::get("/across").header("x-request-id", "order-2");
+    let response = service.send(request.body(Body::empty()).unwrap()).await;
+    to_bytes(response.into_body(), 1000).await.unwrap();
+    tracing::info!("outside");
+    let lines = lines(service.guard, &service.file);
+    let ids: Vec<_> = lines
+        .iter()
+        .map(|line| (line["message"].as_str().unwrap(), line["request_id"].as_str()))
+        .collect();
+    let id = Some("order-2");
+    assert_eq!(
+        ids,
+        [
+            ("before", id),
+            ("after", id),
+            ("elsewhere without", None),
+            ("elsewhere with", id),
+            ("request", id),
+            ("outside", None),
+        ]
+    );
+    assert_eq!((&lines[0]["user_id"], &lines[3]["user_id"]), (&().into(), &"u-7".into()));
+    assert_eq!(lines[4]["user_id"], "u-7", "the access line says who asked");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_an_error_and_leaves_the_gauge_right() {
+    let service = service();
+    let app = service.app.clone();
+    let request = Request::get("/panics").body(Body::empty()).unwrap();
+    let log = tracing::dispatcher::get_default(Clone::clone);
+    let task = async move {
+        let _log = tracing::dispatcher::set_default(&log);
+        app.oneshot(request).await
+    };
+    assert!(tokio::spawn(task).await.unwrap_err().is_panic());
+    assert_eq!(service.errors("panic"), Some(1.0));
+    assert_eq!(service.requests("/panics", "error"), Some(1.0));
+    assert_eq!(service.in_flight(), Some(0.0));
+    let lines = lines(service.guard, &service.file);
+    assert_eq!((&lines[0]["error.type"], &lines[0]["status"]), (&"panic".into(), &500.into()));
+}
+
+#[tokio::test]
+async fn errors_of_a_request_count_under_declared_types_alone() {
+    let service = service();
+    for error_type in ["burnt", "other", "cancelled", "panic"] {
+        assert_eq!(service.errors(error_type), Some(0.0), "{error_type} is known from the start");
+    }
+    for path in ["/burnt", "/unheard-of"] {
+        to_bytes(service.get(path).await.into_body(), 1000).await.unwrap();
+        assert_eq!(service.requests(path, "success"), Some(1.0), "{path} is the caller's fault");
+    }
+    assert_eq!((service.errors("burnt"), service.errors("other")), (Some(1.0), Some(1.0)));
+    assert_eq!(service.errors("unheard_of"), None);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_during_the_body_is_counted_when_its_socket_closes() {
+    let service = service();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(axum::serve(listener, service.app.clone()).into_future());
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    socket.write_all(b"GET /hangs HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert_eq!(service.in_flight(), Some(1.0));
+    drop(socket);
+    let recorded = async {
+        while service.requests("/hangs", "error") != Some(1.0) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, recorded).await.unwrap();
+    assert_eq!((service.errors("cancelled"), service.in_flight()), (Some(1.0), Some(0.0)));
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_scrape_in_a_runtime_shows_it_in_every_format_that_was_asked_for() {
+    let service = service();
+    for (accept, content_type, first) in [
+        ("text/plain;q=0.5", "text/plain; version=0.0.4; charset=utf-8", "# TYPE"),
+        (
+            "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "# TYPE",
+        ),
+        (
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;\
+             encoding=delimited,text/plain;q=0.5",
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; \
+             encoding=delimited",
+            "",
+        ),
+    ] {
+        let request = Request::get("/metrics").header("accept", accept);
+        let response = service.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.headers()["content-type"], content_type);
+        let page = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let text = String::from_utf8_lossy(&page);
+        assert!(text.starts_with(first) && text.contains("bakery_tokio_alive_tasks"), "{text}");
+    }
+    let workers = sample(&service.telemetry, "bakery_tokio_workers");
+    assert_eq!(workers, Some(1.0), "a test runs on one worker");
+    assert!(sample(&service.telemetry, "bakery_tokio_busy_seconds_total").is_some());
 }
 
 #[tokio::test]

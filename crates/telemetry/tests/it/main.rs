@@ -10,6 +10,7 @@ mod http;
 mod log_sinks;
 mod logs;
 mod metrics;
+mod protobuf;
 #[path = "../stub_nvml/mod.rs"]
 mod stub_nvml;
 mod traces;
@@ -78,7 +79,7 @@ pub(crate) fn read_lines(text: &str, schema: LogSchema) -> Vec<Value> {
 
 /// The value of the sample whose name and labels are exactly `series`.
 pub(crate) fn sample(telemetry: &Telemetry, series: &str) -> Option<f64> {
-    let page = telemetry.registry().encode(microdiff_telemetry::metrics::Format::Text);
+    let page = telemetry.registry().text();
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     line.parse().ok()
 }

@@ -12,8 +12,12 @@ fn registry() -> Registry {
     Registry::new("bakery", METRICS).unwrap()
 }
 
+fn page(registry: &Registry, format: Format) -> String {
+    String::from_utf8(registry.encode(format)).unwrap()
+}
+
 fn page_of(registry: &Registry, format: Format, name: &str) -> String {
-    let page = registry.encode(format);
+    let page = page(registry, format);
     let lines: Vec<_> = page.lines().filter(|line| line.contains(name)).collect();
     lines.join("\n")
 }
@@ -52,11 +56,11 @@ fn a_histogram_with_an_exemplar_reads_as_openmetrics_wants_it() {
          bakery_baking_seconds_sum 101.25\n\
          bakery_baking_seconds_count 3"
     );
-    let page = registry.encode(Format::OpenMetrics);
+    let page = page(&registry, Format::OpenMetrics);
     assert!(page.ends_with("\n# EOF\n") && page.matches("# EOF").count() == 1);
     assert!(page.contains("# TYPE bakery_cakes counter\n"));
     assert!(page.contains("# HELP bakery_cakes Cakes \\\"baked\\\".\n"));
-    assert!(!registry.encode(Format::Text).contains("# {"), "text has no exemplars");
+    assert!(!registry.text().contains("# {"), "text has no exemplars");
 }
 
 #[test]
@@ -68,7 +72,7 @@ fn what_is_not_in_the_catalogue_cannot_be_emitted() {
     assert!(registry.try_gauge(&CAKES, &["small"]).is_err(), "wrong kind");
     registry.counter(&stranger, &[]).inc();
     registry.gauge(&CAKES, &["small"]).set(7.0);
-    let page = registry.encode(Format::Text);
+    let page = registry.text();
     assert!(!page.contains("bread"));
     assert!(page.contains("bakery_cakes_total{size=\"small\"} 0\n"));
     assert_eq!(registry.refused(), 2);
@@ -90,7 +94,7 @@ fn beyond_its_cap_a_metric_overflows_and_says_so() {
         registry.gauge(&HEAT, &[oven]).set(heat);
     }
     registry.gauge(&HEAT, &["a"]).add(10.0);
-    let page = registry.encode(Format::Text);
+    let page = registry.text();
     assert!(page.contains("{oven=\"a\"} 11\n") && page.contains("{oven=\"b\"} 2\n"));
     assert!(page.contains("{oven=\"_overflow\"} 4\n") && !page.contains("\"c\""));
     let overflow = "bakery_telemetry_series_overflow_total{metric=\"bakery_heat_celsius\"} 2\n";
@@ -103,7 +107,7 @@ fn a_cleared_gauge_is_absent_and_a_held_one_comes_back() {
     let heat = registry.gauge(&HEAT, &["a"]);
     heat.set(180.0);
     heat.clear();
-    assert!(!registry.encode(Format::Text).contains("bakery_heat"));
+    assert!(!registry.text().contains("bakery_heat"));
     {
         let _hold = heat.hold();
         assert_eq!(heat.get(), Some(1.0));
@@ -135,29 +139,10 @@ fn threads_together_lose_nothing_and_a_scrape_never_goes_back() {
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!((counter.get(), histogram.count()), (80_000, 80_000));
-    let page = registry.encode(Format::Text);
+    let page = registry.text();
     assert!(page.contains("bakery_baking_seconds_sum 160000\n"));
     assert!(page.contains("bakery_baking_seconds_bucket{le=\"1.0\"} 0\n"));
     assert!(page.contains("bakery_baking_seconds_bucket{le=\"10.0\"} 80000\n"));
-}
-
-#[test]
-fn the_scraper_gets_the_format_it_prefers() {
-    let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-                      application/openmetrics-text;version=0.0.1;q=0.5,\
-                      text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
-    assert_eq!(Format::negotiate(Some(prometheus)), Format::OpenMetrics);
-    for text in [
-        None,
-        Some(""),
-        Some("*/*"),
-        Some("application/json"),
-        Some("text/plain, application/openmetrics-text;q=0.5"),
-        Some("application/openmetrics-text;version=9.9.9"),
-        Some("application/openmetrics-text;q=x"),
-    ] {
-        assert_eq!(Format::negotiate(text), Format::Text, "{text:?}");
-    }
 }
 
 /// Reads one label value back as the text format says.
@@ -181,7 +166,7 @@ proptest! {
     fn any_label_value_survives_the_page(value in "\\PC{0,20}[\\\\\"\n]{0,3}[a-z]{0,3}") {
         let registry = registry();
         registry.gauge(&HEAT, &[&value]).set(1.0);
-        let page = registry.encode(Format::Text);
+        let page = registry.text();
         let line = page.lines().find(|line| line.starts_with("bakery_heat_celsius{")).unwrap();
         let shown = line.strip_prefix("bakery_heat_celsius{oven=\"").unwrap();
         let shown = shown.strip_suffix("\"} 1").unwrap();
@@ -192,14 +177,9 @@ proptest! {
     fn any_number_survives_the_page(value: f64) {
         let registry = registry();
         registry.gauge(&HEAT, &["a"]).set(value);
-        let page = registry.encode(Format::Text);
+        let page = registry.text();
         let shown = page.lines().find_map(|l| l.strip_prefix("bakery_heat_celsius{oven=\"a\"} "));
         let back: f64 = shown.unwrap().parse().unwrap();
         prop_assert!(back == value || (back.is_nan() && value.is_nan()));
-    }
-
-    #[test]
-    fn no_accept_header_panics(accept in "\\PC*") {
-        let _ = Format::negotiate(Some(&accept));
     }
 }

@@ -254,7 +254,7 @@ async fn an_exemplar_leads_to_a_trace_that_was_exported() {
         assert!(context.random);
         traces.push(context.trace_id.to_string());
     }
-    let page = telemetry.registry().encode(Format::OpenMetrics);
+    let page = String::from_utf8(telemetry.registry().encode(Format::OpenMetrics)).unwrap();
     assert!(!page.contains(&traces[0]), "no exemplar leads nowhere");
     assert!(page.contains(&traces[1]), "the failed request is the one looked for");
     let end = move || {

@@ -23,11 +23,9 @@ pub use document::{
     ModelSummary, OutOfDistributionSummary, RequestSummary, ScanSummary, ShapeShares,
 };
 pub use error::{DesignError, ErrorKind};
-pub use microdiff_diffusion::{CaseScore, DescriptorReference, Quantiles, SetScore};
+pub use microdiff_diffusion::{CaseScore, DescriptorReference, Quantiles, SetScore, set_scores};
 pub use phantom::{CanaryReport, record_phantom};
-pub use predictive::{
-    Observable, ObservableCheck, PREDICTIVE_FALSE_ALARM_RATE, PredictiveSummary,
-};
+pub use predictive::{Observable, ObservableCheck, PREDICTIVE_FALSE_ALARM_RATE, PredictiveSummary};
 pub use quality::{DescriptorReading, ORDINARY_PERCENTILES, QualitySummary, UnusualDescriptor};
 pub use request::DesignRequest;
 pub use simulated::simulate_rows;

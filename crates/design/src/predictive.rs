@@ -182,8 +182,7 @@ impl Question<'_> {
         };
         let nuisance = Nuisance::draw(self.alloy, &mut rng);
         let parameters = ProcessParameters::from_array(*theta)?;
-        let seen =
-            visible_porosity(self.alloy, &parameters, spot, (&nuisance, view), &mut rng);
+        let seen = visible_porosity(self.alloy, &parameters, spot, (&nuisance, view), &mut rng);
         Ok(seen.log10().max(POROSITY_FLOOR))
     }
 

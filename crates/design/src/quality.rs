@@ -73,7 +73,7 @@ pub(crate) fn place(
                 name: name.to_owned(),
                 unit: DESCRIPTORS[index].unit.to_owned(),
                 value,
-                median: reference.median(index),
+                median: reference.quantile(index, 0.5),
                 percentile,
                 deviation: place.deviation,
             });

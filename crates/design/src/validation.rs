@@ -252,3 +252,90 @@ pub(crate) fn predict(
     }
     .predict()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundled;
+
+    fn bundle() -> (Model, ValidationSet) {
+        let model = Model::from_bytes(bundled::MANIFEST, bundled::WEIGHTS).unwrap();
+        let (record, rows) = (bundled::VALIDATION, bundled::VALIDATION_ROWS);
+        let set = ValidationSet::from_bytes(record, rows, model.digest()).unwrap();
+        (model, set)
+    }
+
+    #[test]
+    fn a_case_scores_the_same_again_and_every_class_is_there() {
+        let (model, set) = bundle();
+        assert_eq!(set.score(&model, 5).unwrap(), set.score(&model, 5).unwrap());
+        assert!(set.score(&model, set.cases()).is_err());
+        for class in DefectClass::ALL {
+            let count = set.rows().iter().filter(|row| row.class == class).count();
+            assert!(count >= 50, "{class:?}: {count}");
+        }
+        assert!((set.class_shares().iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        assert!(bundled::VALIDATION_ROWS.len() + bundled::VALIDATION.len() < 300_000);
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_refused() {
+        let (model, _) = bundle();
+        let read = |record: &[u8], rows: &[u8], digest: &str| {
+            ValidationSet::from_bytes(record, rows, digest).unwrap_err()
+        };
+        let (record, rows) = (bundled::VALIDATION, bundled::VALIDATION_ROWS);
+        assert!(read(record, rows, "another").contains("another model"));
+        let mut bad = rows.to_vec();
+        let last = bad.len() - 1;
+        bad[last] ^= 1;
+        assert!(read(record, &bad, model.digest()).contains("SHA-256"));
+        assert!(read(b"{}", rows, model.digest()).contains("unreadable"));
+        let other = String::from_utf8_lossy(record).replace(FORMAT, "microdiff.validation/9");
+        assert!(read(other.as_bytes(), rows, model.digest()).contains("another format"));
+    }
+
+    /// p-values of every `step`-th case, with the weight of its class, under a change to the row.
+    fn p_values(step: usize, change: impl Fn(&mut Row)) -> Vec<(f64, f64)> {
+        let (model, set) = bundle();
+        let count = |class| set.rows().iter().filter(|row| row.class == class).count() as f64;
+        let counts = DefectClass::ALL.map(count);
+        let judged = set.rows().iter().enumerate().step_by(step).map(|(index, row)| {
+            let mut row = row.clone();
+            change(&mut row);
+            let predictions = predict(&model, &row, CALIBRATION_DRAWS, 77 + index as u64).unwrap();
+            let check = set.calibration().judge(&predictions, CALIBRATION_DRAWS).unwrap();
+            let class = row.class.index();
+            (check.p_value, set.class_shares()[class] / counts[class])
+        });
+        judged.collect()
+    }
+
+    fn share_below(p_values: &[(f64, f64)], limit: f64) -> f64 {
+        let total: f64 = p_values.iter().map(|(_, weight)| weight).sum();
+        let below = p_values.iter().filter(|(p, _)| *p <= limit);
+        below.map(|(_, weight)| weight).sum::<f64>() / total
+    }
+
+    #[test]
+    fn p_values_are_about_uniform_on_held_out_scans_and_small_at_a_wrong_voxel_size() {
+        let right = p_values(2, |_| {});
+        // 200 cases: a Kolmogorov distance of 0.12 is beyond 1 in 100 for equal weights.
+        for limit in [0.05, 0.1, 0.25, 0.5, 0.75, 0.9] {
+            let share = share_below(&right, limit);
+            assert!((share - limit).abs() < 0.13, "{share} at or below {limit}");
+        }
+        // Every length three times too long, as when the voxel size is given wrongly.
+        let wrong = p_values(4, |row| {
+            let mut values = *row.descriptors.values();
+            for (value, spec) in values.iter_mut().zip(microdiff_domain::descriptor::DESCRIPTORS) {
+                if spec.unit == "ln um" && spec.name != "ln_diameter_sd" {
+                    *value += 3f64.ln();
+                }
+            }
+            row.descriptors = microdiff_domain::Descriptors::new(values).unwrap();
+        });
+        let (right, wrong) = (share_below(&right, 0.05), share_below(&wrong, 0.05));
+        assert!(wrong > 2.0 * right.max(0.04), "{wrong} flagged against {right}");
+    }
+}

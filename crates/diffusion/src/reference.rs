@@ -60,11 +60,13 @@ impl DescriptorReference {
         Place { percentile, deviation: f64::from(normal) }
     }
 
-    /// The median training value of a descriptor, in its own unit.
-    pub fn median(&self, index: usize) -> f64 {
+    /// A quantile of the training values of a descriptor, in its own unit; `share` from 0 to 1.
+    pub fn quantile(&self, index: usize, share: f64) -> f64 {
         let column = &self.columns[index];
-        let middle = column.get(column.len() / 2).copied().map_or(0.0, f64::from);
-        self.normaliser.mean[index] + self.normaliser.sd[index] * middle
+        let last = column.len().saturating_sub(1);
+        let at = (share.clamp(0.0, 1.0) * last as f64).round() as usize;
+        let normal = column.get(at).copied().map_or(0.0, f64::from);
+        self.normaliser.mean[index] + self.normaliser.sd[index] * normal
     }
 
     /// How far a window of normalised values has moved: their distance from the reference less the
@@ -179,7 +181,7 @@ mod tests {
         assert!((place.percentile - 50.0).abs() < 4.0, "{place:?}");
         assert_eq!(reference.place(0, 40.0), Place { percentile: 100.0, deviation: 40.0 });
         assert_eq!(reference.place(0, -40.0).percentile, 0.0);
-        assert!((reference.median(0) - 10.0).abs() < 0.2);
+        assert!((reference.quantile(0, 0.5) - 10.0).abs() < 0.2);
         let normal = reference.normal(&Descriptors::new([12.0; DESCRIPTOR_COUNT]).unwrap());
         assert_eq!(normal[5], 1.0);
     }

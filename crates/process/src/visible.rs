@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn gaps_between_tracks_are_seen_at_any_resolution() {
         let gaps = [100.0, 2000.0, 60.0, 160.0, 80.0];
-        let [fine, coarse] = [3.0, 50.0]
-            .map(|floor| mean(gaps, View { detection_floor_um: floor, ..VIEW }));
+        let [fine, coarse] =
+            [3.0, 50.0].map(|floor| mean(gaps, View { detection_floor_um: floor, ..VIEW }));
         assert!(coarse > 0.9 * fine && coarse > 0.01, "{coarse} of {fine}");
     }
 

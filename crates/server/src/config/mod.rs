@@ -6,9 +6,11 @@
 
 mod health;
 mod limits;
+mod quality;
 
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
+pub use quality::QualityConfig;
 
 use crate::ServerError;
 use microdiff_telemetry::TelemetryError;
@@ -35,6 +37,8 @@ pub struct Config {
     pub jobs: JobConfig,
     /// The four health checks.
     pub health: HealthConfig,
+    /// How the model is watched while it serves.
+    pub quality: QualityConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Spans.
@@ -52,6 +56,7 @@ impl Default for Config {
             limits: LimitConfig::default(),
             jobs: JobConfig::default(),
             health: HealthConfig::default(),
+            quality: QualityConfig::default(),
             log: LogConfig::default(),
             traces: TraceConfig::default(),
             // Below the 30 s that Kubernetes grants by default.
@@ -187,6 +192,7 @@ impl Config {
         self.limits.check()?;
         self.jobs.check()?;
         self.health.check()?;
+        self.quality.check()?;
         if !self.listen.admin.ip().is_loopback() {
             return Err(ServerError::Config(format!(
                 "listen.admin = \"{}\": must be a loopback address, the admin listener asks for \
@@ -269,6 +275,7 @@ mod tests {
         assert!(refusal("[listen]\napi = \"localhost\"").contains("line 2"));
         assert!(refusal("[log]\nlevel = \"loud\"").contains("log.level"));
         assert!(refusal("[traces]\nendpoint = \"ftp://x\"").contains("traces.endpoint"));
+        assert!(refusal("[quality]\ndrift_window = 5").contains("quality.drift_window = 5"));
         assert!(refusal("[health.gpu]\npolicy = \"maybe\"").contains("line 2"));
     }
 

@@ -13,6 +13,8 @@ mod goldens;
 #[cfg(test)]
 mod observability;
 #[cfg(test)]
+mod quality;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod store;

@@ -30,10 +30,10 @@ const ROWS_OF_A_CLASS: usize = 100;
 /// the network holds this many.
 const SCORE: EvaluateOptions = EvaluateOptions { samples: 96, steps: 32, seed: 1 };
 /// Other rows that the predictive check is calibrated on, at most, and the draws for each.
-const CALIBRATION_ROWS: usize = 1000;
-const CALIBRATION_DRAWS: usize = 192;
+const CALIBRATION_ROWS: usize = 600;
+const CALIBRATION_DRAWS: usize = 128;
 /// Discrepancies kept of each observable.
-const CALIBRATION_KEPT: usize = 500;
+const CALIBRATION_KEPT: usize = 600;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

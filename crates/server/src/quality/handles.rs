@@ -6,7 +6,7 @@ use crate::engine::{Accuracy, ValidationFacts};
 use microdiff_design::{DesignDocument, Observable, SetScore};
 use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_domain::{DefectClass, PARAMETER_COUNT, Parameter};
-use microdiff_telemetry::metrics::{Counter, Gauge, Histogram, Registry};
+use microdiff_telemetry::metrics::{Counter, Gauge, Histogram, MetricSpec, Registry};
 use std::time::UNIX_EPOCH;
 
 pub(super) struct Handles {
@@ -69,7 +69,7 @@ impl Handles {
         let at = evaluation.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         for score in &evaluation.scores {
             let labels = [self.model_type.as_str(), set_name(score)];
-            let gauge = |row| self.registry.gauge(row, &labels);
+            let gauge = |row: &MetricSpec| self.registry.gauge(row, &labels);
             gauge(&rows::ACCURACY).set(score.skill);
             gauge(&rows::ACCURACY_SAMPLES).set(score.cases as f64);
             gauge(&rows::COVERAGE).set(score.coverage_90);

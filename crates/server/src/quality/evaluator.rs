@@ -144,10 +144,10 @@ impl Evaluator {
                 self.quality.handles.failed.inc();
                 tracing::error!(
                     target: "microdiff_models",
-                    error.type = %failure.public.code,
-                    error.message = %failure.internal,
                     duration_ms = took.as_secs_f64() * 1e3,
                     success = false,
+                    error.type = %failure.public.code,
+                    error.message = %failure.internal,
                     "Model evaluation failed"
                 );
             }

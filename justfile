@@ -56,6 +56,13 @@ goldens:
 bench: build
     cargo run --quiet --locked -p xtask -- bench
 
+# Measure the telemetry crate beside its peers: ratios in one run, for docs/benchmarks.md
+bench-telemetry *sections:
+    python3 -m venv target/bench-python
+    target/bench-python/bin/pip install --quiet --requirement bench/requirements.txt
+    cargo build --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir target/bench
+    BENCH_PYTHON=target/bench-python/bin/python target/bench/release/telemetry-bench {{ sections }}
+
 # Make the bundled model anew: simulate, train, evaluate (about an hour on two cores)
 train:
     cargo run --release --locked -p microdiff-cli --features train -- train \

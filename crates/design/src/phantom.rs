@@ -4,6 +4,7 @@
 
 use crate::designer::infer;
 use crate::{DesignError, DesignRequest};
+use microdiff_diffusion::bundle::BundleFiles;
 use microdiff_diffusion::{Model, Quantiles};
 use microdiff_domain::{
     Alloy, PARAMETER_COUNT, Parameter, ProcessParameters, SpotDiameter, Volume, VoxelSize,
@@ -60,11 +61,7 @@ pub struct CanaryReport {
 impl Phantom {
     /// Reads the phantom beside a model.
     pub(crate) fn open(directory: &Path) -> Result<Self, DesignError> {
-        let read = |name: &str| {
-            std::fs::read(directory.join(name))
-                .map_err(|error| DesignError::Canary(format!("{name}: {error}")))
-        };
-        Self::from_bytes(&read(RECORD_FILE)?, &read(VOXEL_FILE)?)
+        Self::from_bytes(&read(directory, RECORD_FILE)?, &read(directory, VOXEL_FILE)?)
     }
 
     /// Takes the content of the two files.
@@ -151,6 +148,31 @@ impl Phantom {
 
 fn levels(quantiles: &Quantiles) -> [f64; 5] {
     [quantiles.p05, quantiles.p25, quantiles.median, quantiles.p75, quantiles.p95]
+}
+
+/// What a bundle directory holds, without loading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleContent {
+    /// Digest of the model.
+    pub digest: String,
+    /// The known-answer canary: the recorded answer and the voxels.
+    canary: [Vec<u8>; 2],
+}
+
+impl BundleContent {
+    /// The files of a bundle.
+    pub const FILES: [&str; 4] = ["manifest.json", "weights.safetensors", RECORD_FILE, VOXEL_FILE];
+
+    /// Reads the files of `directory`.
+    pub fn read(directory: &Path) -> Result<Self, DesignError> {
+        let digest = BundleFiles::read(directory)?.digest();
+        Ok(Self { digest, canary: [read(directory, RECORD_FILE)?, read(directory, VOXEL_FILE)?] })
+    }
+}
+
+fn read(directory: &Path, name: &str) -> Result<Vec<u8>, DesignError> {
+    std::fs::read(directory.join(name))
+        .map_err(|error| DesignError::Canary(format!("{name}: {error}")))
 }
 
 /// Writes into a bundle directory the phantom scan and what the bundle's model answers to it.

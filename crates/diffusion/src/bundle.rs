@@ -132,6 +132,11 @@ impl BundleFiles {
         })
     }
 
+    /// The digest of the model these bytes are, whether or not they can be opened.
+    pub fn digest(&self) -> String {
+        sha256_hex(&[&self.manifest, &self.weights])
+    }
+
     /// Writes both files, the manifest last, so that an interrupted write leaves no bundle that
     /// would be accepted. Creates the directory.
     pub fn write(&self, dir: &Path) -> Result<(), DiffusionError> {
@@ -170,7 +175,7 @@ impl BundleFiles {
             manifest,
             detector: tensors.detector,
             priors: tensors.priors,
-            digest: sha256_hex(&[&self.manifest, &self.weights]),
+            digest: self.digest(),
         })
     }
 }

@@ -26,6 +26,12 @@ pub enum ServerError {
         /// Why not.
         reason: String,
     },
+    /// The file of the job database was removed or replaced while it was open.
+    #[error("job database {path}: the file is not the one that was opened")]
+    Displaced {
+        /// The file.
+        path: String,
+    },
     /// The job database failed.
     #[error("job database: {0}")]
     Database(#[from] sqlx::Error),
@@ -57,9 +63,38 @@ pub enum ServerError {
 }
 
 impl ServerError {
+    /// Whether the job database may well answer later: another process has it locked, every
+    /// connection is taken, or its file is not in place.
+    #[must_use]
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            ServerError::Displaced { .. } | ServerError::Database(sqlx::Error::PoolTimedOut) => {
+                true
+            }
+            ServerError::Database(error) => matches!(code(error), Some(BUSY | LOCKED | CANTOPEN)),
+            _ => false,
+        }
+    }
+
+    /// Whether another process has the job database locked.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self, ServerError::Database(error) if matches!(code(error), Some(BUSY | LOCKED)))
+    }
+
     /// Whether the operator's settings are at fault rather than the machine.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(self, ServerError::Config(_) | ServerError::Bind { .. })
     }
+}
+
+/// Result codes of SQLite (sqlite.org/rescode.html).
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const CANTOPEN: u32 = 14;
+
+/// SQLite's primary result code: the low byte of an extended one.
+fn code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
+    Some(code & 0xff)
 }

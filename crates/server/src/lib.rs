@@ -22,6 +22,7 @@ pub mod problem;
 mod quality;
 mod router;
 mod service;
+pub mod spans;
 mod stop;
 pub mod store;
 

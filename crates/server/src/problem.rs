@@ -165,6 +165,13 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "foreign_origin", detail)
     }
 
+    /// 503: the job database is locked or out of place; it may well answer later.
+    #[must_use]
+    pub fn database_unavailable() -> Self {
+        let detail = "The service cannot reach its records now; try again later.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail).retry_after(5)
+    }
+
     /// 504: not answered in time.
     #[must_use]
     pub fn deadline() -> Self {

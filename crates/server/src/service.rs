@@ -10,7 +10,7 @@ use crate::store::{JobStore, ScanFiles, now_ms};
 use crate::{App, ServerError, Stop, catalogue, checks, router};
 use axum::Router;
 use microdiff_design::Designer;
-use microdiff_telemetry::gpu::{GpuMonitor, GpuOptions};
+use microdiff_telemetry::gpu::GpuMonitor;
 use microdiff_telemetry::health::Health;
 use microdiff_telemetry::http::{HttpLayer, HttpOptions, active_connections};
 use microdiff_telemetry::http::{health_routes, metrics_routes};
@@ -155,15 +155,13 @@ pub fn telemetry_options(config: &Config) -> Result<TelemetryOptions, ServerErro
             ("microdiff_telemetry", "microdiff.telemetry"),
             ("microdiff_telemetry::http", "microdiff.http"),
             ("microdiff_telemetry::health", "microdiff.health"),
+            ("microdiff_telemetry::gpu", "microdiff.gpu"),
         ]
         .map(|(target, logger)| (target.to_owned(), logger.to_owned()))
         .to_vec(),
         ..LogOptions::default()
     };
-    options.traces = TraceOptions::from_env()?;
-    if let Some(endpoint) = &config.traces.endpoint {
-        options.traces.set_base(endpoint);
-    }
+    options.traces = config.traces.over(TraceOptions::from_env());
     options.redaction.shown_dirs = vec![config.data_dir.clone()];
     Ok(options)
 }
@@ -243,7 +241,7 @@ async fn open(
         metrics,
         quality,
         telemetry: parts.telemetry,
-        gpu: GpuMonitor::start(catalogue::PREFIX, GpuOptions::default())?,
+        gpu: GpuMonitor::start(catalogue::PREFIX, config.gpu.options())?,
         uploads: tokio::sync::Semaphore::new(config.limits.uploads),
         stop,
         config,

@@ -65,9 +65,13 @@ pub(crate) const HEALTH_RUNS: MetricSpec =
     MetricSpec::counter("health_check_runs_total", "Runs of a health check by result.")
         .labels(&[
             LabelSpec::open("check"),
-            LabelSpec::closed("result", &["ok", "failed", "deadline"]),
+            LabelSpec::closed("result", &["ok", "degraded", "failed", "deadline"]),
         ])
-        .max_series(192);
+        .max_series(256);
+pub(crate) const HEALTH_STALLS: MetricSpec = MetricSpec::counter(
+    "health_runtime_stalls_total",
+    "Times that the runtime stood still for longer than liveness allows.",
+);
 
 pub(crate) const BUILD_INFO: MetricSpec =
     MetricSpec::gauge("build_info", "Always 1; the labels say what is running.")
@@ -88,13 +92,23 @@ pub(crate) const LOG_WRITE_ERRORS: MetricSpec = MetricSpec::counter(
 .labels(&[LabelSpec::closed("sink", &["stdout", "file"])]);
 pub(crate) const SPANS: MetricSpec = MetricSpec::counter(
     "telemetry_spans_total",
-    "Sampled spans by what became of them: exported, dropped for want of room, refused or lost by \
-     the collector.",
+    "Spans by what became of them: exported; dropped because the queue was full; refused or lost by \
+     the collector (failed); forgotten before it was known whether their work is kept (unheld).",
 )
-.labels(&[LabelSpec::closed("result", &["exported", "dropped", "failed"])]);
+.labels(&[LabelSpec::closed("result", &["exported", "dropped", "failed", "unheld"])]);
 pub(crate) const SPAN_EXPORTS: MetricSpec =
     MetricSpec::counter("telemetry_span_exports_total", "Batches sent to the collector by result.")
         .labels(&[LabelSpec::closed("result", &["ok", "failed"])]);
+pub(crate) const COLLECTOR_UP: MetricSpec = MetricSpec::gauge(
+    "telemetry_collector_up",
+    "Whether the collector took the last batch of spans; absent before the first.",
+)
+.absent_until_set();
+pub(crate) const COLLECTOR_CHANGES: MetricSpec = MetricSpec::counter(
+    "telemetry_collector_changes_total",
+    "Times that spans began to be lost (down) and reached the collector again (up).",
+)
+.labels(&[LabelSpec::closed("to", &["down", "up"])]);
 
 /// The levels of log lines.
 pub const LEVELS: &[&str] = &["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
@@ -153,6 +167,14 @@ pub(crate) const GPU_LAST_POLL: MetricSpec = MetricSpec::gauge(
 )
 .unit(Unit::Seconds)
 .absent_until_set();
+pub(crate) const GPU_POLL_DURATION: MetricSpec =
+    MetricSpec::gauge("gpu_poll_duration_seconds", "How long the last poll of the GPUs took.")
+        .unit(Unit::Seconds)
+        .absent_until_set();
+pub(crate) const GPU_POLL_FAILURES: MetricSpec = MetricSpec::counter(
+    "gpu_poll_failures_total",
+    "Polls in which a driver or device that should answer did not; none where there is no driver.",
+);
 pub(crate) const GPU_LOST: MetricSpec = MetricSpec::counter(
     "gpu_devices_lost_total",
     "Times that a GPU which had answered no longer did.",
@@ -161,31 +183,37 @@ pub(crate) const GPU_MEMORY_USED: MetricSpec =
     MetricSpec::gauge("gpu_memory_usage_bytes", "Device memory in use, by all processes.")
         .unit(Unit::Bytes)
         .labels(DEVICE)
+        .absent_until_set()
         .max_series(64);
 pub(crate) const GPU_MEMORY_TOTAL: MetricSpec =
     MetricSpec::gauge("gpu_memory_total_bytes", "Device memory there is.")
         .unit(Unit::Bytes)
         .labels(DEVICE)
+        .absent_until_set()
         .max_series(64);
 pub(crate) const GPU_MEMORY_FREE: MetricSpec =
     MetricSpec::gauge("gpu_memory_free_bytes", "Device memory that can be had.")
         .unit(Unit::Bytes)
         .labels(DEVICE)
+        .absent_until_set()
         .max_series(64);
 pub(crate) const GPU_UTILISATION: MetricSpec =
     MetricSpec::gauge("gpu_utilization_ratio", "Share of time in which the device was busy.")
         .unit(Unit::Ratio)
         .labels(DEVICE)
+        .absent_until_set()
         .max_series(64);
 pub(crate) const GPU_TEMPERATURE: MetricSpec =
     MetricSpec::gauge("gpu_temperature_celsius", "Temperature of the device.")
         .unit(Unit::Celsius)
         .labels(DEVICE)
+        .absent_until_set()
         .max_series(64);
 pub(crate) const GPU_POWER: MetricSpec =
     MetricSpec::gauge("gpu_power_watts", "Power the device draws.")
         .unit(Unit::Watts)
         .labels(DEVICE)
+        .absent_until_set()
         .max_series(64);
 pub(crate) const GPU_ENERGY: MetricSpec = MetricSpec::counter(
     "gpu_energy_joules_total",
@@ -194,12 +222,41 @@ pub(crate) const GPU_ENERGY: MetricSpec = MetricSpec::counter(
 .unit(Unit::Joules)
 .labels(DEVICE)
 .observed()
+.absent_until_set()
 .max_series(64);
+pub(crate) const GPU_ECC: MetricSpec = MetricSpec::counter(
+    "gpu_ecc_errors_total",
+    "Memory errors in the life of the device, as it counts them itself.",
+)
+.labels(&[LabelSpec::open("device"), LabelSpec::closed("error", &["corrected", "uncorrected"])])
+.observed()
+.absent_until_set()
+.max_series(128);
+pub(crate) const GPU_XID: MetricSpec = MetricSpec::counter(
+    "gpu_xid_errors_total",
+    "Critical errors that the driver reported while this process listened, by NVIDIA's XID code.",
+)
+.labels(&[LabelSpec::open("device"), LabelSpec::closed("xid", XIDS)])
+.max_series(2048);
+pub(crate) const GPU_LAST_XID: MetricSpec =
+    MetricSpec::gauge("gpu_last_xid", "XID code of the device's last critical error.")
+        .labels(DEVICE)
+        .absent_until_set()
+        .max_series(64);
+
+/// XID codes counted by their own: those that NVIDIA's catalogue of XID errors tells an operator
+/// to act on, and the faults of programs that are seen most.
+pub const XIDS: &[&str] = &[
+    "13", "31", "32", "38", "43", "45", "48", "61", "62", "63", "64", "68", "69", "74", "79", "92",
+    "94", "95", "109", "110", "119", "120", "121", "140", "other",
+];
 
 const GPU: &[MetricSpec] = &[
     GPU_DEVICES,
     GPU_UP,
     GPU_LAST_POLL,
+    GPU_POLL_DURATION,
+    GPU_POLL_FAILURES,
     GPU_LOST,
     GPU_MEMORY_USED,
     GPU_MEMORY_TOTAL,
@@ -208,6 +265,9 @@ const GPU: &[MetricSpec] = &[
     GPU_TEMPERATURE,
     GPU_POWER,
     GPU_ENERGY,
+    GPU_ECC,
+    GPU_XID,
+    GPU_LAST_XID,
 ];
 
 /// The rows of the registry of [`crate::gpu::GpuMonitor`], under `prefix`.
@@ -229,12 +289,15 @@ const APPLICATION: &[MetricSpec] = &[
     HEALTH_DURATION,
     HEALTH_LAST_SUCCESS,
     HEALTH_RUNS,
+    HEALTH_STALLS,
     BUILD_INFO,
     LOG_LINES,
     LOG_DROPPED,
     LOG_WRITE_ERRORS,
     SPANS,
     SPAN_EXPORTS,
+    COLLECTOR_UP,
+    COLLECTOR_CHANGES,
 ];
 
 const PROCESS: &[MetricSpec] =

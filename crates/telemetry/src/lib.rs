@@ -128,6 +128,7 @@ impl Telemetry {
         let service = (options.service_name.as_str(), options.version.as_str());
         let tracer = traces::start(&options.traces, service, scrubber.clone(), &registry)?;
         let (logs, dispatch) = logs::start(options.logs, &speaker, scrubber.clone(), &registry)?;
+        traces::speak(&tracer, &options.traces, &dispatch);
         let telemetry = Self {
             service_name: options.service_name.into(),
             version: options.version.into(),

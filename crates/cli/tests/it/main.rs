@@ -9,8 +9,15 @@ mod binary;
 #[cfg(test)]
 mod design;
 #[cfg(test)]
+mod gpu;
+#[cfg(test)]
+mod health;
+#[cfg(test)]
 mod help;
 #[cfg(test)]
 mod serve;
 #[cfg(test)]
 mod simulate;
+#[cfg(test)]
+#[path = "../../../telemetry/tests/stub_nvml/mod.rs"]
+mod stub_nvml;

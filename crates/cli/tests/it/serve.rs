@@ -5,21 +5,25 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
-struct Service {
-    child: Child,
-    lines: Receiver<Value>,
+pub struct Service {
+    pub child: Child,
+    pub lines: Receiver<Value>,
     ready: Value,
 }
 
 impl Service {
-    fn start(data: &Path, extra: &[&str]) -> Self {
-        let mut command = microdiff();
+    pub fn start(data: &Path, extra: &[&str]) -> Self {
+        Self::start_by(microdiff(), data, extra)
+    }
+
+    /// Starts by a command that ends by becoming `microdiff` with the arguments it is given.
+    pub fn start_by(mut command: Command, data: &Path, extra: &[&str]) -> Self {
         command.args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
         command.args(["--gpu-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         command.args(["--data-dir", text(data)]).args(extra);
@@ -40,7 +44,7 @@ impl Service {
     }
 
     /// The next line of stdout that answers the description.
-    fn line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub fn line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + DEADLINE;
         while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now()))
         {
@@ -51,11 +55,11 @@ impl Service {
         panic!("the line did not come within {DEADLINE:?}");
     }
 
-    fn get(&self, listener: &str, path: &str) -> Answer {
+    pub fn get(&self, listener: &str, path: &str) -> Answer {
         self.send(listener, &format!("GET {path} HTTP/1.1\r\n"), b"")
     }
 
-    fn send(&self, listener: &str, head: &str, body: &[u8]) -> Answer {
+    pub fn send(&self, listener: &str, head: &str, body: &[u8]) -> Answer {
         let address = self.ready[listener].as_str().expect("the ready line names the listener");
         let mut stream = TcpStream::connect(address).expect("the listener accepts");
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
@@ -73,12 +77,18 @@ impl Service {
     }
 
     /// Posts the bundled scan; `fields` are further form fields.
-    fn design(&self, path: &str, headers: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn design(&self, path: &str, headers: &str, fields: &[(&str, &str)]) -> Answer {
         let scan = std::fs::read(fixture()).expect("the fixture is there");
         self.post_scan(path, headers, &scan, fields)
     }
 
-    fn post_scan(&self, path: &str, headers: &str, scan: &[u8], fields: &[(&str, &str)]) -> Answer {
+    pub fn post_scan(
+        &self,
+        path: &str,
+        headers: &str,
+        scan: &[u8],
+        fields: &[(&str, &str)],
+    ) -> Answer {
         let boundary = "part-of-the-form";
         let mut body = Vec::new();
         for (name, value) in fields {
@@ -105,7 +115,7 @@ impl Service {
     }
 
     /// Asks until the status is the wanted one.
-    fn poll(&self, path: &str, status: u16) {
+    pub fn poll(&self, path: &str, status: u16) {
         let end = Instant::now() + DEADLINE;
         while self.get("api", path).status != status {
             assert!(Instant::now() < end, "{path} does not become {status}");
@@ -121,7 +131,7 @@ impl Service {
         job
     }
 
-    fn metric(&self, series: &str) -> f64 {
+    pub fn metric(&self, series: &str) -> f64 {
         let text = self.get("metrics", "/metrics").body;
         let line = text.lines().find(|line| line.starts_with(series));
         let line = line.unwrap_or_else(|| panic!("no {series} in:\n{text}"));
@@ -155,10 +165,10 @@ impl Drop for Service {
     }
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
 }
 
 impl Answer {
@@ -174,7 +184,7 @@ impl Answer {
         Self { status, head: head.to_lowercase(), body }
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
     }
 }
@@ -192,7 +202,7 @@ fn unchunked(mut body: &str) -> String {
     whole
 }
 
-fn data_dir() -> tempfile::TempDir {
+pub fn data_dir() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 

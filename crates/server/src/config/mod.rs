@@ -4,13 +4,17 @@
 //! refused. It deliberately reads no environment variable of its own: the standard `OTEL_*` ones
 //! are read by the telemetry crate.
 
+mod gpu;
 mod health;
 mod limits;
 mod quality;
+mod traces;
 
+pub use gpu::GpuConfig;
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
 pub use quality::QualityConfig;
+pub use traces::{TraceConfig, TraceProtocol};
 
 use crate::ServerError;
 use microdiff_telemetry::TelemetryError;
@@ -39,6 +43,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// How the model is watched while it serves.
     pub quality: QualityConfig,
+    /// How GPUs are watched.
+    pub gpu: GpuConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Spans.
@@ -57,6 +63,7 @@ impl Default for Config {
             jobs: JobConfig::default(),
             health: HealthConfig::default(),
             quality: QualityConfig::default(),
+            gpu: GpuConfig::default(),
             log: LogConfig::default(),
             traces: TraceConfig::default(),
             // Below the 30 s that Kubernetes grants by default.
@@ -102,15 +109,6 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self { level: "info".into(), file: None }
     }
-}
-
-/// Spans. Off until an endpoint is set here or by `OTEL_EXPORTER_OTLP_ENDPOINT`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TraceConfig {
-    /// OTLP endpoint, as `http://127.0.0.1:4318`; http or https.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
 }
 
 /// What the command line sets over the file. `None` leaves the file's value.
@@ -193,6 +191,7 @@ impl Config {
         self.jobs.check()?;
         self.health.check()?;
         self.quality.check()?;
+        self.gpu.check()?;
         if !self.listen.admin.ip().is_loopback() {
             return Err(ServerError::Config(format!(
                 "listen.admin = \"{}\": must be a loopback address, the admin listener asks for \
@@ -204,13 +203,7 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return Err(ServerError::Config("data_dir is empty".into()));
         }
-        if let Some(endpoint) = &self.traces.endpoint
-            && !(endpoint.starts_with("http://") || endpoint.starts_with("https://"))
-        {
-            return Err(ServerError::Config(
-                "traces.endpoint must begin with http:// or https://".into(),
-            ));
-        }
+        self.traces.check()?;
         self.log_levels().map(drop)
     }
 
@@ -255,7 +248,14 @@ mod tests {
         let all = toml::to_string(&Config {
             model_dir: Some("m".into()),
             log: LogConfig { file: Some("l".into()), ..LogConfig::default() },
-            traces: TraceConfig { endpoint: Some("http://x".into()) },
+            traces: TraceConfig {
+                endpoint: Some("http://x".into()),
+                protocol: Some(TraceProtocol::Grpc),
+                certificate: Some("c".into()),
+                sample_ratio: Some(0.5),
+                ..TraceConfig::default()
+            },
+            gpu: GpuConfig { library: Some("l".into()), ..GpuConfig::default() },
             ..Config::default()
         })
         .unwrap();

@@ -2,13 +2,14 @@ use super::form::{self, Form, Intake};
 use super::unparsed::Unparsed;
 use crate::App;
 use crate::problem::{Place, Problem};
+use crate::spans;
 use crate::store::{Job, JobId, JobState, NewJob};
 use axum::Json;
 use axum::body::HttpBody as _;
 use axum::extract::{FromRequest as _, Multipart, Path, RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use microdiff_telemetry::traces::ParentSpan;
+use microdiff_telemetry::traces::{ParentSpan, Span};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -136,10 +137,13 @@ async fn admit(app: &App, declared: u64) -> Result<(), Problem> {
 /// Makes the scan and then the job's record durable.
 async fn record(app: &App, id: JobId, form: Form, origin: &Origin) -> Result<(), Problem> {
     let scan_bytes = form.scan.bytes();
-    let span = origin.span.as_ref().map(|span| span.child("store.scan"));
-    let scan = form.scan.commit().await.map_err(|error| form::disk(&error))?;
+    let mut span = origin.span.as_ref().map(|span| span.child(spans::STORE_SCAN.name));
+    let scan = form.scan.commit().await.map_err(|error| {
+        fail(&mut span, "scan_not_stored");
+        form::disk(&error)
+    })?;
     drop(span);
-    let span = origin.span.as_ref().map(|span| span.child("store.enqueue"));
+    let mut span = origin.span.as_ref().map(|span| span.child(spans::STORE_ENQUEUE.name));
     let job = NewJob {
         id,
         request: form.request,
@@ -150,6 +154,9 @@ async fn record(app: &App, id: JobId, form: Form, origin: &Origin) -> Result<(),
         traceparent: origin.span.as_ref().map(|span| span.context().to_header()),
     };
     let recorded = app.queue.submit(&job).await;
+    if recorded.is_err() {
+        fail(&mut span, "database_failed");
+    }
     drop(span);
     if !matches!(recorded, Ok(true)) {
         // Without a record nobody would ever remove it before the next start.
@@ -161,6 +168,12 @@ async fn record(app: &App, id: JobId, form: Form, origin: &Origin) -> Result<(),
     app.metrics.scan_bytes.add(scan_bytes);
     app.metrics.submitted.inc();
     Ok(())
+}
+
+fn fail(span: &mut Option<Span>, reason: &str) {
+    if let Some(span) = span {
+        span.fail(reason);
+    }
 }
 
 /// Which request submitted a job.
@@ -177,6 +190,9 @@ fn queue_full(app: &App) -> Problem {
 
 fn broken(error: &crate::ServerError) -> Problem {
     tracing::error!(error = %error, "the job database failed");
+    if error.is_passing() {
+        return Problem::database_unavailable();
+    }
     Problem::internal("database_failed")
 }
 

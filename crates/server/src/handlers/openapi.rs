@@ -82,7 +82,7 @@ fn submit() -> Value {
         ("422", "The scan cannot be used (only with `wait`)"),
         ("429", "The queue is full; see Retry-After"),
         ("500", "The service failed"),
-        ("503", "The service is stopping"),
+        ("503", "The service is stopping or cannot reach its records; see Retry-After"),
         ("507", "No room to store the scan"),
     ] {
         let mut response = problem_response();

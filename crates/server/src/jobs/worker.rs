@@ -1,13 +1,14 @@
 use super::queue::JobQueue;
-use super::watch::Watch;
+use super::watch::{OpenSpans, Watch};
 use crate::engine::{Engine, EngineFailure};
 use crate::metrics::{Metrics, observe};
 use crate::problem::{Failure, FailureKind};
 use crate::quality::Quality;
+use crate::spans;
 use crate::stop::Stop;
 use crate::store::{Claim, Outcome, ScanFiles, now_ms};
 use microdiff_design::DesignDocument;
-use microdiff_telemetry::traces::{Span, Tracer};
+use microdiff_telemetry::traces::{Span, TraceContext, Tracer};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -93,8 +94,10 @@ impl Crew {
         match self.answer(&claim).await {
             Waited::Answered(answer) => {
                 let (outcome, span) = self.conclude(&claim, *answer);
-                let _store = span.child("store.finish");
-                self.write_end(&claim, &outcome).await;
+                let mut store = span.child(spans::STORE_FINISH.name);
+                if !self.write_end(&claim, &outcome).await {
+                    store.fail("not_recorded");
+                }
             }
             Waited::Lost => self.lose(&claim).await,
             Waited::Abandoned => self.hand_back(&claim).await,
@@ -103,12 +106,23 @@ impl Crew {
 
     /// Awaits the engine, renewing the lease meanwhile.
     async fn answer(self: &Arc<Self>, claim: &Claim) -> Waited {
-        let mut answer = self.spawn(claim);
+        let open = OpenSpans::begin(&self.tracer, &claim.job);
+        let mut answer = self.spawn(claim, open.clone());
         let mut renewal = tokio::time::interval(self.queue.lease() / 3);
         loop {
             tokio::select! {
-                answer = &mut answer => return answer.map_or(Waited::Lost, |answer| Waited::Answered(Box::new(answer))),
-                () = self.stop.abandoning() => return Waited::Abandoned,
+                answer = &mut answer => return match answer {
+                    Ok(answer) => Waited::Answered(Box::new(answer)),
+                    Err(_) => {
+                        drop(open.finish(Some("thread_failed")));
+                        Waited::Lost
+                    }
+                },
+                () = self.stop.abandoning() => {
+                    // The engine's thread may outlive the process's patience; its spans must not.
+                    drop(open.finish(Some("drain")));
+                    return Waited::Abandoned;
+                }
                 _ = renewal.tick() => self.renew(claim).await,
             }
         }
@@ -133,14 +147,14 @@ impl Crew {
 
     /// Runs the engine in a thread of its own: it is busy for seconds, and at the end of a drain it
     /// must not keep the runtime from stopping.
-    fn spawn(self: &Arc<Self>, claim: &Claim) -> oneshot::Receiver<Answer> {
+    fn spawn(self: &Arc<Self>, claim: &Claim, open: OpenSpans) -> oneshot::Receiver<Answer> {
         let (send, receive) = oneshot::channel();
         let crew = Arc::clone(self);
         let job = claim.job.clone();
         let run = move || {
             let started = Instant::now();
             let scan = crew.files.path(&job.scan);
-            let mut watch = Watch::new(Arc::clone(&crew.metrics), &crew.tracer, &job);
+            let mut watch = Watch::new(Arc::clone(&crew.metrics), open, &job);
             // The engine is shared but never changed, so a panic leaves nothing half-written.
             let document = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 crew.engine.design(&scan, &job.request, &mut watch)
@@ -148,9 +162,10 @@ impl Crew {
             .unwrap_or_else(|_| Err(panicked()));
             let took = started.elapsed();
             let code = document.as_ref().err().map(|failure| failure.public.code.as_str());
-            let span = watch.finish(code);
-            // Nobody listens any more once the job was handed back.
-            let _ = send.send(Answer { document, span, took });
+            // Once the job was handed back its spans are over, and nobody listens any more.
+            if let Some(span) = watch.finish(code) {
+                let _ = send.send(Answer { document, span, took });
+            }
         };
         let spawned = std::thread::Builder::new().name("design".into()).spawn(run);
         if let Err(error) = spawned {
@@ -162,9 +177,12 @@ impl Crew {
 
     /// Records what became of the inference: metrics and the summary line.
     fn conclude(&self, claim: &Claim, answer: Answer) -> (Outcome, Span) {
-        let Answer { document, span, took } = answer;
+        let Answer { document, mut span, took } = answer;
         let handles = self.metrics.inference(claim.job.request.alloy);
-        observe(&handles.duration, took, span.context());
+        // A design that is kept because it failed or was slow is the one an exemplar should show.
+        let kept = span.settle();
+        let context = TraceContext { sampled: span.context().sampled || kept, ..span.context() };
+        observe(&handles.duration, took, context);
         let _ids = span.context().log_span().entered();
         let text = document.and_then(|document| {
             self.count_answer(&document);
@@ -239,7 +257,8 @@ impl Crew {
         failure
     }
 
-    async fn write_end(&self, claim: &Claim, outcome: &Outcome) {
+    /// Records the end of a job; says whether it is recorded.
+    async fn write_end(&self, claim: &Claim, outcome: &Outcome) -> bool {
         match self.queue.end(claim, outcome).await {
             Ok(true) => match outcome {
                 Outcome::Succeeded(_) => self.metrics.succeeded.inc(),
@@ -247,12 +266,12 @@ impl Crew {
             },
             Ok(false) => {
                 tracing::warn!(job_id = %claim.job.id, "a job ended after its lease was lost");
-                return;
+                return false;
             }
             Err(error) => {
                 // The lease runs out and the job is run again: late, not lost.
                 tracing::error!(error = %error, job_id = %claim.job.id, "cannot record a job's end");
-                return;
+                return false;
             }
         }
         if !self.keep_scans
@@ -260,6 +279,7 @@ impl Crew {
         {
             tracing::warn!(error = %error, job_id = %claim.job.id, "cannot remove a scan");
         }
+        true
     }
 
     async fn hand_back(&self, claim: &Claim) {

@@ -12,10 +12,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How long the health check waits for the lock of a writer: longer than any write of this
+/// service, shorter than the check's own deadline, so that the check can tell a lock.
+const PROBE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Job records in SQLite. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct JobStore {
     pool: SqlitePool,
+    /// One connection for the health check, which must not wait as long as a job may.
+    probe: SqlitePool,
     path: PathBuf,
     /// Which file was opened: a removed one would go on taking records that nobody finds again.
     identity: (u64, u64),
@@ -38,33 +44,38 @@ impl JobStore {
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options)
+            .connect_with(options.clone())
             .await?;
         migrator().run(&pool).await?;
+        // A later connection that finds no file must fail, not begin an empty database.
+        let options = options.create_if_missing(false);
+        pool.set_connect_options(options.clone());
+        let probe = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(options.busy_timeout(PROBE_PATIENCE));
         let identity = identity(path).ok_or_else(|| ServerError::DataDir {
             path: path.display().to_string(),
             reason: "the database file vanished".to_owned(),
         })?;
-        Ok(Self { pool, path: path.to_owned(), identity })
+        Ok(Self { pool, probe, path: path.to_owned(), identity })
     }
 
-    /// Takes and gives back the lock of a writer, in the file that still bears the database's name.
-    async fn prove_writable(&self) -> Result<(), ServerError> {
-        if identity(&self.path) != Some(self.identity) {
-            let reason = "the database file is not the one that was opened".to_owned();
-            return Err(ServerError::DataDir { path: self.path.display().to_string(), reason });
+    /// Whether the file that was opened still bears the database's name.
+    fn prove_in_place(&self) -> Result<(), ServerError> {
+        if identity(&self.path) == Some(self.identity) {
+            return Ok(());
         }
-        // Dropping the transaction rolls it back.
-        let lock = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(lock.rollback().await?)
+        Err(ServerError::Displaced { path: self.path.display().to_string() })
     }
 
     /// Records a job as queued unless `capacity` jobs already wait; says whether it did. Returns
     /// after the record is on disk.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails or its file was removed.
     pub async fn enqueue(&self, job: &NewJob, capacity: usize) -> Result<bool, ServerError> {
+        // A removed file would take the record with it when this process ends.
+        self.prove_in_place()?;
         let request = serde_json::to_string(&job.request).map_err(|e| record(&job.id, &e))?;
         let now = now_ms();
         // One statement, so that two submitters cannot both take the last place.
@@ -274,11 +285,14 @@ impl JobStore {
         Ok(done.rows_affected())
     }
 
-    /// A round trip on a pooled connection; checks that the schema is the one this program wrote.
+    /// A round trip on a pooled connection; checks that the schema is the one this program wrote
+    /// and that the lock of a writer can be had.
     ///
     /// # Errors
-    /// When the database does not answer, or its schema is not current.
+    /// When the database does not answer, its file was removed, its schema is not current, or
+    /// another process keeps it locked.
     pub async fn ping(&self) -> Result<(), ServerError> {
+        self.prove_in_place()?;
         let row =
             sqlx::query("SELECT max(version) AS version FROM _sqlx_migrations WHERE success = 1")
                 .fetch_one(&self.pool)
@@ -286,7 +300,9 @@ impl JobStore {
         let version: Option<i64> = row.try_get("version")?;
         let newest = migrator().iter().map(|migration| migration.version).max();
         if version == newest {
-            return self.prove_writable().await;
+            // Dropping the transaction rolls it back.
+            let lock = self.probe.begin_with("BEGIN IMMEDIATE").await?;
+            return Ok(lock.rollback().await?);
         }
         Err(ServerError::Record {
             id: "_sqlx_migrations".into(),
@@ -302,6 +318,7 @@ impl JobStore {
 
     /// Closes the database after running statements have ended.
     pub async fn close(&self) {
+        self.probe.close().await;
         self.pool.close().await;
     }
 }

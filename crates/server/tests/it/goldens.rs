@@ -1,6 +1,8 @@
 use microdiff_server::catalogue::{METRICS, PREFIX};
+use microdiff_server::spans::SPANS;
 use microdiff_telemetry::builtin;
 use microdiff_telemetry::metrics::{LabelSpec, LabelValues, MetricSpec};
+use microdiff_telemetry::traces::catalogue::{self, SpanSpec};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -31,6 +33,45 @@ fn the_metric_reference_is_committed() {
     section(&mut page, "Telemetry and process", builtin::specs(PREFIX));
     section(&mut page, "GPU listener", builtin::gpu_specs(PREFIX));
     golden("metrics.md", &page);
+}
+
+#[test]
+fn the_trace_reference_is_committed() {
+    let mut page = String::from(
+        "# Traces\n\nGenerated from the catalogue in code; a test holds it equal to what a collector \
+         receives. Resource: `service.name` = microdiff-matdesign and `service.version`, unless \
+         `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` say otherwise. What is recorded is chosen \
+         by the caller's flag or by ratio; a request or design that was not chosen is recorded all \
+         the same when it fails or takes longer than `traces.keep_slower_than_seconds`, each for \
+         itself: a failed design without its request, if that had ended well.\n",
+    );
+    for span in catalogue::SPANS.iter().chain(SPANS) {
+        describe(&mut page, span);
+    }
+    golden("traces.md", &page);
+}
+
+fn describe(page: &mut String, span: &SpanSpec) {
+    let kind = format!("{:?}", span.kind).to_lowercase();
+    let parents: Vec<_> = span.parents.iter().map(|name| format!("`{name}`")).collect();
+    let inside = match parents.as_slice() {
+        [] => "first of the process".to_owned(),
+        some => format!("in {}", some.join(", ")),
+    };
+    let (name, when, fails) = (span.name, span.when, span.fails);
+    let _ = writeln!(page, "\n## `{name}`\n\n{kind}, {inside}. {when}\n\nError: {fails}");
+    if span.attributes.is_empty() {
+        return;
+    }
+    let _ = writeln!(page, "\n| attribute | type | unit | meaning |\n|---|---|---|---|");
+    for attribute in span.attributes {
+        let (name, kind, unit) = (attribute.name, attribute.kind.as_str(), attribute.unit);
+        let values = match attribute.values {
+            [] => String::new(),
+            some => format!(" One of {}.", some.join(", ")),
+        };
+        let _ = writeln!(page, "| `{name}` | {kind} | {unit} | {}{values} |", attribute.meaning);
+    }
 }
 
 fn section(page: &mut String, title: &str, specs: Vec<MetricSpec>) {

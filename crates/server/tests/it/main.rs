@@ -11,6 +11,8 @@ mod faults;
 #[cfg(test)]
 mod goldens;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod observability;
 #[cfg(test)]
 mod quality;
@@ -18,3 +20,5 @@ mod quality;
 mod server;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod traces;

@@ -1,15 +1,7 @@
 use crate::engine::{Script, Scripted, bundled};
-use crate::server::{PATIENCE, form, read, scan, start, start_with};
-use axum::extract::State;
-use axum::routing::post;
+use crate::server::{form, read, scan, start};
 use microdiff_domain::Phase;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message as _;
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tempfile::TempDir;
 
 const MODEL: &str = "model_type=\"conditional_diffusion\"";
 
@@ -154,70 +146,5 @@ async fn the_admin_listener_changes_levels_counts_series_and_drains() {
     let drain = server.client.post(admin("/drain")).send().await.unwrap();
     assert_eq!(drain.status(), 202);
     assert!(server.stop.is_draining());
-    server.drain().await;
-}
-
-/// A collector that keeps the spans it is sent.
-async fn collector() -> (String, Arc<Mutex<Vec<Span>>>) {
-    type Spans = Arc<Mutex<Vec<Span>>>;
-    let spans = Spans::default();
-    let receive = |State(spans): State<Spans>, body: axum::body::Bytes| async move {
-        let request = ExportTraceServiceRequest::decode(body).unwrap();
-        let scopes = request.resource_spans.into_iter().flat_map(|found| found.scope_spans);
-        spans.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
-    };
-    let app = axum::Router::new().route("/v1/traces", post(receive)).with_state(spans.clone());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (format!("http://{address}"), spans)
-}
-
-#[tokio::test]
-async fn the_spans_of_a_job_join_the_trace_of_its_request() {
-    let (endpoint, spans) = collector().await;
-    let dir = Arc::new(TempDir::new().unwrap());
-    let server = start_with(bundled(), dir, |config| config.traces.endpoint = Some(endpoint)).await;
-    let (status, job) = read(server.post("?wait=60", form(scan())).await).await;
-    assert_eq!(status, 200, "{job}");
-    let arrived = async {
-        while !spans.lock().unwrap().iter().any(|span| span.name == "POST /v1/designs") {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, arrived).await.unwrap();
-    let spans = spans.lock().unwrap().clone();
-    let find = |name: &str| {
-        let mut found = spans.iter().filter(|span| span.name == name);
-        found.next().unwrap_or_else(|| panic!("no span {name} in {spans:#?}"))
-    };
-    for (child, parent) in [
-        ("design", "POST /v1/designs"),
-        ("store.scan", "POST /v1/designs"),
-        ("store.enqueue", "POST /v1/designs"),
-        ("process_microstructure", "design"),
-        ("load", "process_microstructure"),
-        ("preprocess", "process_microstructure"),
-        ("segment", "process_microstructure"),
-        ("describe", "process_microstructure"),
-        ("encode", "design"),
-        ("sample", "design"),
-        ("check", "design"),
-        ("report", "design"),
-        ("store.finish", "design"),
-    ] {
-        assert_eq!(find(child).parent_span_id, find(parent).span_id, "{child} in {parent}");
-        assert_eq!(find(child).trace_id, find("POST /v1/designs").trace_id, "{child}");
-    }
-    let attribute = |name: &str, key: &str| {
-        let held = find(name).attributes.iter().find(|held| held.key == key);
-        format!("{:?}", held.unwrap_or_else(|| panic!("no {key} in {name}")).value)
-    };
-    assert!(attribute("process_microstructure", "image_path").contains("part 7.tif"));
-    let operation = attribute("process_microstructure", "operation");
-    assert!(operation.contains("microstructure_processing"));
-    assert!(attribute("process_microstructure", "result_size").contains("IntValue"));
-    assert!(attribute("sample", "steps").contains("IntValue(8)"));
-    assert!(attribute("sample", "samples").contains("IntValue(64)"));
     server.drain().await;
 }

@@ -94,25 +94,33 @@ impl CheckOptions {
 pub struct CheckDetail {
     pub(super) degraded: bool,
     pub(super) note: Option<String>,
+    pub(super) cause: Option<String>,
 }
 
 impl CheckDetail {
     /// All is well.
     #[must_use]
     pub const fn ok() -> Self {
-        Self { degraded: false, note: None }
+        Self { degraded: false, note: None, cause: None }
     }
 
     /// All is well, with a remark for the detailed answer. It is shown to anonymous callers.
     #[must_use]
     pub fn noted(note: impl Into<String>) -> Self {
-        Self { degraded: false, note: Some(note.into()) }
+        Self { degraded: false, note: Some(note.into()), cause: None }
     }
 
     /// It works, and somebody should look at it. The reason is shown to anonymous callers.
     #[must_use]
     pub fn degraded(reason: impl Into<String>) -> Self {
-        Self { degraded: true, note: Some(reason.into()) }
+        Self { degraded: true, note: Some(reason.into()), cause: None }
+    }
+
+    /// With the error behind it, which goes to the log and nowhere else.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::check::{CheckDetail, CheckFailure, CheckOptions, CheckResult, CheckRun, Policy};
+use super::check::{CheckFailure, CheckOptions, CheckResult, CheckRun, Policy};
+use super::watchdog::Heart;
 use crate::metrics::{Counter, Gauge, MetricSpec, Registry};
 use crate::redaction::Scrubber;
 use crate::{Telemetry, builtin};
@@ -65,10 +66,9 @@ impl HealthBuilder {
             service: self.service,
             version: self.version,
             scrubber: self.scrubber,
-            watchdog: self.watchdog,
             retry_after: self.retry_after,
             phase: AtomicU8::new(LOADING),
-            beat: Mutex::new(Instant::now()),
+            heart: Heart::new(self.watchdog),
             checks,
             unchecked: watch::Sender::new(waiting),
         });
@@ -78,18 +78,42 @@ impl HealthBuilder {
             tasks.push(tokio::spawn(async move { inner.keep_running(index, &run).await }));
         }
         let heart = Arc::clone(&inner);
-        tasks.push(tokio::spawn(async move { heart.keep_beating().await }));
-        let tasks = Tasks(tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect());
+        tasks.push(tokio::spawn(async move { heart.heart.keep_beating().await }));
+        let stalls =
+            self.registry.counter(&builtin::HEALTH_STALLS.prefixed(self.registry.prefix()), &[]);
+        let tasks = Tasks {
+            handles: tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect(),
+            _watchdog: watch(&inner, stalls),
+        };
         Health { inner, _tasks: Arc::new(tasks) }
     }
 }
 
+/// Starts the watchdog's thread, which ends with the sender. Without a thread liveness still
+/// answers; only the line in the log is missing.
+fn watch(inner: &Arc<Inner>, stalls: Counter) -> mpsc::Sender<()> {
+    let (alive, stopped) = mpsc::channel();
+    let inner = Arc::clone(inner);
+    let dispatch = tracing::dispatcher::get_default(Clone::clone);
+    let thread = std::thread::Builder::new().name("health-watchdog".to_owned());
+    let spawned = thread.spawn(move || {
+        tracing::dispatcher::with_default(&dispatch, || inner.heart.watch(&stopped, &stalls));
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(error = %error, "cannot start the watchdog of the runtime");
+    }
+    alive
+}
+
 /// Ends the background tasks with the last [`Health`].
-struct Tasks(Vec<AbortHandle>);
+struct Tasks {
+    handles: Vec<AbortHandle>,
+    _watchdog: mpsc::Sender<()>,
+}
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
+        self.handles.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -108,10 +132,9 @@ pub(super) struct Inner {
     pub(super) service: String,
     pub(super) version: String,
     pub(super) scrubber: Scrubber,
-    pub(super) watchdog: Duration,
     pub(super) retry_after: Duration,
     phase: AtomicU8,
-    beat: Mutex<Instant>,
+    heart: Heart,
     pub(super) checks: Vec<Check>,
     unchecked: watch::Sender<usize>,
 }
@@ -122,8 +145,12 @@ pub(super) struct Check {
     status: Gauge,
     duration: Gauge,
     last_success: Gauge,
-    runs: [Counter; 3],
+    /// In the order of [`RESULTS`].
+    runs: [Counter; RESULTS.len()],
 }
+
+/// How a run can end.
+const RESULTS: [&str; 4] = ["ok", "degraded", "failed", "deadline"];
 
 /// What a check has said so far.
 #[derive(Clone, Default)]
@@ -142,6 +169,24 @@ pub(super) struct Memory {
     pub(super) took: Duration,
 }
 
+impl Memory {
+    /// `ok`, `degraded`, `failed` or, before the first result, `unknown`.
+    pub(super) fn word(&self) -> &'static str {
+        match self.good {
+            None => "unknown",
+            Some(false) => "failed",
+            Some(true) if self.degraded => "degraded",
+            Some(true) => "ok",
+        }
+    }
+}
+
+/// A state that gave way to another.
+struct Turn {
+    from: &'static str,
+    to: &'static str,
+}
+
 impl Check {
     fn new(options: CheckOptions, registry: &Registry) -> Self {
         let name = options.name.clone();
@@ -153,7 +198,7 @@ impl Check {
             status,
             duration: gauge(&builtin::HEALTH_DURATION),
             last_success: gauge(&builtin::HEALTH_LAST_SUCCESS),
-            runs: ["ok", "failed", "deadline"]
+            runs: RESULTS
                 .map(|result| registry.counter(&own(&builtin::HEALTH_RUNS), &[&name, result])),
             options,
             memory: Mutex::default(),
@@ -168,9 +213,10 @@ impl Check {
         self.lock().clone()
     }
 
-    /// Takes in a result and says whether the state in force turned.
-    fn remember(&self, result: &CheckResult, took: Duration, at: SystemTime) -> bool {
+    /// Takes in a result and says how the state in force turned, if it did.
+    fn remember(&self, result: &CheckResult, took: Duration, at: SystemTime) -> Option<Turn> {
         let mut memory = self.lock();
+        let from = memory.word();
         let ok = result.is_ok();
         let same = memory.ran_at.is_some() && memory.last_ok == ok;
         memory.streak = if same { memory.streak.saturating_add(1) } else { 1 };
@@ -181,8 +227,7 @@ impl Check {
             memory.succeeded_at = Some(at);
         }
         let needed = if ok { self.options.successes } else { self.options.failures };
-        let before = memory.good;
-        if before.is_none() || memory.streak >= needed {
+        if memory.good.is_none() || memory.streak >= needed {
             memory.good = Some(ok);
         }
         // The note belongs to the state in force, not to a result that did not turn it.
@@ -192,9 +237,10 @@ impl Check {
                 Err(failure) => (false, Some(failure.reason.clone())),
             };
         }
-        self.status.set(match (memory.good, memory.degraded) {
-            (Some(true), false) => 1.0,
-            (Some(true), true) => 0.5,
+        let to = memory.word();
+        self.status.set(match to {
+            "ok" => 1.0,
+            "degraded" => 0.5,
             _ => 0.0,
         });
         self.duration.set(took.as_secs_f64());
@@ -202,7 +248,7 @@ impl Check {
             let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
             self.last_success.set(since.as_secs_f64());
         }
-        before != memory.good
+        (from != to).then_some(Turn { from, to })
     }
 }
 
@@ -230,26 +276,18 @@ impl Inner {
         let outcome = tokio::time::timeout(check.options.deadline, task).await;
         drop(abort);
         let (result, kind) = match outcome {
-            Ok(Ok(Ok(detail))) => (Ok(detail), 0),
-            Ok(Ok(Err(failure))) => (Err(failure), 1),
-            Ok(Err(panic)) => (Err(CheckFailure::new("panic").caused_by(panic)), 1),
-            Err(_) => (Err(CheckFailure::new("deadline")), 2),
+            Ok(Ok(Ok(detail))) => (Ok(detail.clone()), usize::from(detail.degraded)),
+            Ok(Ok(Err(failure))) => (Err(failure), 2),
+            Ok(Err(panic)) => (Err(CheckFailure::new("panic").caused_by(panic)), 2),
+            Err(_) => (Err(CheckFailure::new("deadline")), 3),
         };
         check.runs[kind].inc();
-        let turned = check.remember(&result, started.elapsed(), SystemTime::now());
-        report(&check.options, &result, turned);
-    }
-
-    async fn keep_beating(&self) {
-        loop {
-            *self.beat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+        let turn = check.remember(&result, started.elapsed(), SystemTime::now());
+        report(&check.options, &result, turn);
     }
 
     pub(super) fn stalled(&self) -> bool {
-        let beat = *self.beat.lock().unwrap_or_else(PoisonError::into_inner);
-        beat.elapsed() > self.watchdog
+        self.heart.stalled()
     }
 
     pub(super) fn phase(&self) -> u8 {
@@ -265,36 +303,46 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// One line when a state turns, and one for each failure on the way there.
-fn report(options: &CheckOptions, result: &Result<CheckDetail, CheckFailure>, turned: bool) {
-    let check = options.name.as_str();
-    match result {
-        Ok(_) if turned => tracing::info!(check, success = true, "health check passes"),
-        Ok(_) => {}
-        Err(failure) => {
-            let cause = failure.cause.as_deref().unwrap_or(&failure.reason);
-            let (reason, policy) = (failure.reason.as_str(), options.policy.as_str());
-            if turned && options.policy == Policy::Required {
-                tracing::error!(
-                    check,
-                    reason,
-                    policy,
-                    error.message = cause,
-                    success = false,
-                    "health check fails"
-                );
-            } else {
-                tracing::warn!(
-                    check,
-                    reason,
-                    policy,
-                    error.message = cause,
-                    turned,
-                    success = false,
-                    "health check failed"
-                );
-            }
+/// One line when a state turns; what does not turn it is for whoever debugs.
+fn report(options: &CheckOptions, result: &CheckResult, turn: Option<Turn>) {
+    let (reason, cause) = match result {
+        Ok(detail) => (detail.note.as_deref(), detail.cause.as_deref()),
+        Err(failure) => (Some(failure.reason.as_str()), failure.cause.as_deref()),
+    };
+    let reason = reason.unwrap_or_default();
+    match turn {
+        None => {
+            let (check, success) = (options.name.as_str(), result.is_ok());
+            tracing::debug!(check, reason, success, "health check ran");
         }
+        Some(Turn { from, to: "ok" }) => {
+            let (check, policy) = (options.name.as_str(), options.policy.as_str());
+            tracing::info!(check, policy, from, to = "ok", reason, success = true, "{TURNED}");
+        }
+        Some(turn) => warn(options, &turn, reason, cause.unwrap_or(reason)),
+    }
+}
+
+/// What each turn is told as.
+const TURNED: &str = "health check turned";
+
+fn warn(options: &CheckOptions, turn: &Turn, reason: &str, cause: &str) {
+    let (check, policy) = (options.name.as_str(), options.policy.as_str());
+    let Turn { from, to } = *turn;
+    let success = to != "failed";
+    if !success && options.policy == Policy::Required {
+        tracing::error!(
+            check,
+            policy,
+            from,
+            to,
+            reason,
+            error.message = cause,
+            success,
+            "{TURNED}"
+        );
+    } else {
+        tracing::warn!(check, policy, from, to, reason, error.message = cause, success, "{TURNED}");
     }
 }
 

@@ -16,13 +16,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::RecordedBody;
-use super::recorder::{ErrorType, Recorder, RequestContext, Route};
+use super::recorder::{ErrorType, Recorder, RequestContext, Route, SpanNames};
 use crate::metrics::{Counter, Gauge, MetricSpec, Registry};
-use crate::traces::{SpanKind, TraceContext, TraceId, Tracer};
+use crate::traces::{SpanKind, TraceId, Tracer, catalogue};
 use crate::{Telemetry, builtin};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 /// What a request that matched no route counts under.
 const UNMATCHED: &str = "_unmatched";
@@ -134,7 +133,7 @@ impl Shared {
         let route = Arc::new(Route {
             method,
             endpoint: endpoint.to_owned(),
-            span_name: format!("{method} {endpoint}"),
+            span: SpanNames::of(method, (endpoint != UNMATCHED).then_some(endpoint)),
             quiet: self.options.quiet_paths.iter().any(|path| path == endpoint),
             success: counter("success"),
             error: counter("error"),
@@ -158,18 +157,12 @@ impl Shared {
             Some(path) => self.route(request.method(), path.as_str()),
             None => self.route(request.method(), UNMATCHED),
         };
-        let parent = request
-            .headers()
-            .get(&TRACE_PARENT)
-            .and_then(|value| value.to_str().ok())
-            .and_then(TraceContext::parse);
+        let parent = self.tracer.caller(request.headers());
         let request_id = self.request_id(request.headers());
         let mut span = self.tracer.start("request", SpanKind::Server, parent);
         if span.is_recording() {
-            span.rename(route.span_name.clone());
-            span.set("http.request.method", route.method);
-            span.set("http.route", route.endpoint.as_str());
-            span.set("request_id", &*request_id);
+            route.describe(&mut span, request.uri());
+            span.set(catalogue::REQUEST_ID.name, Arc::clone(&request_id));
         }
         let ids = span.context();
         // At the error level, so that no log level silences the ids of the lines inside.

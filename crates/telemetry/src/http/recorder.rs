@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::{Method, StatusCode};
+use http::uri::Scheme;
+use http::{Method, StatusCode, Uri};
 
 use super::layer::Shared;
 use crate::metrics::{Counter, GaugeHold, Histogram};
-use crate::traces::{ParentSpan, Span, TraceContext};
+use crate::traces::{ParentSpan, Span, TraceContext, catalogue};
 
 /// What handlers know about the request they serve; a request extension.
 #[derive(Clone)]
@@ -35,11 +36,42 @@ pub struct ErrorType(pub &'static str);
 pub(super) struct Route {
     pub(super) method: &'static str,
     pub(super) endpoint: String,
-    pub(super) span_name: String,
+    pub(super) span: SpanNames,
     pub(super) quiet: bool,
     pub(super) success: Counter,
     pub(super) error: Counter,
     pub(super) duration: Histogram,
+}
+
+/// What the spans of one route are called by the semantic conventions.
+pub(super) struct SpanNames {
+    name: Arc<str>,
+    method: &'static str,
+    route: Option<Arc<str>>,
+}
+
+impl SpanNames {
+    /// `route` is the template that matched, if one did.
+    pub(super) fn of(method: &'static str, route: Option<&str>) -> Self {
+        let known = catalogue::METHODS.contains(&method);
+        let shown = if known { method } else { "HTTP" };
+        let name = route.map_or_else(|| shown.to_owned(), |route| format!("{shown} {route}"));
+        let method = if known { method } else { "_OTHER" };
+        Self { name: name.into(), method, route: route.map(Arc::from) }
+    }
+}
+
+impl Route {
+    pub(super) fn describe(&self, span: &mut Span, uri: &Uri) {
+        span.rename(Arc::clone(&self.span.name));
+        span.set(catalogue::METHOD.name, self.span.method);
+        if let Some(route) = &self.span.route {
+            span.set(catalogue::ROUTE.name, Arc::clone(route));
+        }
+        // A server is told the scheme only by a request in absolute form.
+        let secure = uri.scheme() == Some(&Scheme::HTTPS);
+        span.set(catalogue::SCHEME.name, if secure { "https" } else { "http" });
+    }
 }
 
 pub(super) struct Recorder {
@@ -102,8 +134,10 @@ impl Recorder {
             .or_else(|| failed.then_some(if status == 408 { "timeout" } else { "internal" }));
         let counter = if failed { &self.route.error } else { &self.route.success };
         counter.inc();
+        self.finish_span(status, failed, error_type);
         let context = self.span.context();
-        if context.sampled {
+        // Also of a request that is kept because it failed or was slow: it is the one looked for.
+        if context.sampled || self.span.settle() {
             let seconds = took.as_secs_f64();
             self.route.duration.observe_traced(seconds, context.trace_id, SystemTime::now());
         } else {
@@ -113,7 +147,6 @@ impl Recorder {
         if let Some(error_type) = error_type {
             self.shared.count_error(error_type);
         }
-        self.finish_span(status, failed, error_type);
         // A probe that says no, or a scraper that hangs up, is their way to work; a probe that
         // breaks is not.
         if !self.route.quiet
@@ -127,10 +160,10 @@ impl Recorder {
         if !self.span.is_recording() {
             return;
         }
-        self.span.set("http.response.status_code", status);
-        self.span.set("http.response.body.size", self.bytes);
+        self.span.set(catalogue::STATUS.name, status);
+        self.span.set(catalogue::BODY_SIZE.name, self.bytes);
         if let Some(error_type) = error_type {
-            self.span.set("error.type", error_type);
+            self.span.set(catalogue::ERROR_TYPE.name, error_type);
         }
         if failed {
             self.span.fail(error_type.unwrap_or("internal"));

@@ -110,6 +110,11 @@ impl ObservedCounter {
     pub fn set(&self, total: f64) {
         self.bits.store(total.to_bits(), Ordering::Relaxed);
     }
+
+    /// Shows nothing until it is set again: whoever counted is gone.
+    pub fn clear(&self) {
+        self.bits.store(ABSENT, Ordering::Relaxed);
+    }
 }
 
 /// Observations counted by upper bound.

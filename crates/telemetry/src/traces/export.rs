@@ -1,23 +1,21 @@
-//! The thread that sends spans to the collector.
+//! The thread that sends spans to the collector, and the queue in front of it.
 //!
 //! The SDK's batch processor drops spans without telling how many; this one has the same bounds and
-//! counts what was exported, dropped and lost. The encoding, the protocol and the retries are the
-//! SDK's exporter's. A collector that rejects a part of a batch (partial success) is not told apart
-//! from one that takes all of it: the exporter does not say.
+//! counts what was exported, dropped and lost. It speaks of a collector in trouble once when that
+//! begins and once when it ends, not once a batch. The encoding, the protocol and the retries are
+//! the SDK's. A collector that rejects a part of a batch (partial success) is not told apart from
+//! one that takes all of it: the exporter does not say.
 
-use std::future::Future;
-use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use tracing::Dispatch;
 
-use super::options::{Protocol, TraceOptions};
-use crate::metrics::{Counter, MetricSpec, Registry};
+use super::options::TraceOptions;
+use super::record::{Finisher, Record};
+use super::transport::Transport;
+use crate::metrics::{Counter, Gauge, MetricSpec, Registry};
 use crate::{TelemetryError, builtin};
 
 pub(super) struct Exporter {
@@ -36,34 +34,28 @@ struct Shared {
     failed: Counter,
     exports_ok: Counter,
     exports_failed: Counter,
+    up: Gauge,
+    went_down: Counter,
+    came_back: Counter,
+    log: OnceLock<Dispatch>,
 }
 
 #[derive(Default)]
 struct State {
-    queue: Vec<SpanData>,
+    queue: VecDeque<Box<Record>>,
     accepted: u64,
     handled: u64,
+    /// Turned away since the last batch was taken.
+    turned_away: u64,
     hurry: bool,
     closed: bool,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Exporter {
-    pub(super) fn start(
-        options: &TraceOptions,
-        endpoint: &str,
-        resource: Resource,
-        registry: &Registry,
-    ) -> Result<Self, TelemetryError> {
-        let counter = |spec: &MetricSpec, label| {
-            registry.counter(&spec.clone().prefixed(registry.prefix()), &[label])
-        };
-        let shared = Arc::new(Shared {
+    fn new(options: &TraceOptions, registry: &Registry) -> Self {
+        let own = |spec: &MetricSpec| spec.clone().prefixed(registry.prefix());
+        let counter = |spec: &MetricSpec, label| registry.counter(&own(spec), &[label]);
+        Self {
             state: Mutex::default(),
             wake: Condvar::new(),
             sent: Condvar::new(),
@@ -75,26 +67,57 @@ impl Exporter {
             failed: counter(&builtin::SPANS, "failed"),
             exports_ok: counter(&builtin::SPAN_EXPORTS, "ok"),
             exports_failed: counter(&builtin::SPAN_EXPORTS, "failed"),
-        });
-        let transport = Transport::connect(options, endpoint, &resource)?;
+            up: registry.gauge(&own(&builtin::COLLECTOR_UP), &[]),
+            went_down: counter(&builtin::COLLECTOR_CHANGES, "down"),
+            came_back: counter(&builtin::COLLECTOR_CHANGES, "up"),
+            log: OnceLock::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Speaks to the log this telemetry writes, not to whatever the thread would find.
+    fn say(&self, line: impl FnOnce()) {
+        if let Some(log) = self.log.get() {
+            tracing::dispatcher::with_default(log, line);
+        }
+    }
+}
+
+impl Exporter {
+    pub(super) fn start(
+        options: &TraceOptions,
+        transport: Transport,
+        finisher: Finisher,
+        registry: &Registry,
+    ) -> Result<Self, TelemetryError> {
+        let shared = Arc::new(Shared::new(options, registry));
         let worker = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("span-exporter".to_owned())
-            .spawn(move || run(&worker, &transport))
+            .spawn(move || run(&worker, transport, finisher))
             .map_err(|source| TelemetryError::System { what: "span exporter thread", source })?;
         Ok(Self { shared })
     }
 
+    pub(super) fn speak_to(&self, log: &Dispatch) {
+        // Set once, when telemetry starts.
+        let _ = self.shared.log.set(log.clone());
+    }
+
     /// Queues a span; without room it is dropped and counted.
-    pub(super) fn send(&self, span: SpanData) {
+    pub(super) fn send(&self, span: Box<Record>) {
         let shared = &self.shared;
         let mut state = shared.lock();
         if state.closed || state.queue.len() >= shared.queue_spans {
+            state.turned_away += 1;
             drop(state);
             shared.dropped.inc();
             return;
         }
-        state.queue.push(span);
+        state.queue.push_back(span);
         state.accepted += 1;
         // The first span starts the delay, a full batch ends it.
         let wake = state.queue.len() == 1 || state.queue.len() == shared.batch_spans;
@@ -104,11 +127,12 @@ impl Exporter {
         }
     }
 
-    pub(super) fn count_dropped(&self, spans: u64) {
-        self.shared.dropped.add(spans);
+    pub(super) fn flush(&self, deadline: Duration) -> bool {
+        self.unsent_after(deadline) == 0
     }
 
-    pub(super) fn flush(&self, deadline: Duration) -> bool {
+    /// Waits for what is queued now, and says how much of it is still unsent.
+    fn unsent_after(&self, deadline: Duration) -> u64 {
         let end = Instant::now() + deadline;
         let mut state = self.shared.lock();
         let target = state.accepted;
@@ -117,22 +141,28 @@ impl Exporter {
         while state.handled < target {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return false;
+                return target - state.handled;
             }
             let waited = self.shared.sent.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        true
+        0
     }
 
     pub(super) fn close(&self, deadline: Duration) -> bool {
         self.shared.lock().closed = true;
-        self.flush(deadline)
+        let unsent = self.unsent_after(deadline);
+        if unsent > 0 {
+            self.shared
+                .say(|| tracing::warn!(spans = unsent, "stopped before all spans were sent"));
+        }
+        unsent == 0
     }
 }
 
-/// Takes the next batch, after at most the delay; `None` when closed and empty.
-fn next_batch(shared: &Shared) -> Option<Vec<SpanData>> {
+/// Takes the next batch, after at most the delay, and how many spans were turned away since the one
+/// before; `None` when closed and empty.
+fn next_batch(shared: &Shared) -> Option<(VecDeque<Box<Record>>, u64)> {
     let mut state = shared.lock();
     while state.queue.is_empty() && !state.closed {
         state.hurry = false;
@@ -150,110 +180,61 @@ fn next_batch(shared: &Shared) -> Option<Vec<SpanData>> {
     if count == 0 {
         return None;
     }
-    Some(state.queue.drain(..count).collect())
+    let turned_away = std::mem::take(&mut state.turned_away);
+    Some((state.queue.drain(..count).collect(), turned_away))
 }
 
-fn run(shared: &Shared, transport: &Transport) {
-    while let Some(batch) = next_batch(shared) {
+fn run(shared: &Shared, transport: Transport, mut finisher: Finisher) {
+    let mut trouble = Trouble::default();
+    while let Some((batch, turned_away)) = next_batch(shared) {
         let spans = batch.len() as u64;
-        let (total, exports) = if transport.export(batch) {
-            (&shared.exported, &shared.exports_ok)
-        } else {
-            (&shared.failed, &shared.exports_failed)
+        let result = transport.export(finisher.finish(batch));
+        let (total, exports) = match &result {
+            Ok(()) => (&shared.exported, &shared.exports_ok),
+            Err(_) => (&shared.failed, &shared.exports_failed),
         };
         total.add(spans);
         exports.inc();
+        trouble.tell(shared, &result, (spans, turned_away));
         shared.lock().handled += spans;
         shared.sent.notify_all();
     }
     transport.shut_down();
 }
 
-/// The exporter with what drives it.
-enum Transport {
-    /// A blocking client: its future is done when first polled, or sleeps in place between tries.
-    Http(SpanExporter),
-    /// A channel driven by a small runtime of this thread alone.
-    Grpc(SpanExporter, tokio::runtime::Runtime, Duration),
+/// Whether spans are being lost, for a line in the log when that changes.
+#[derive(Default)]
+struct Trouble {
+    lost: Option<u64>,
 }
 
-impl Transport {
-    fn connect(
-        options: &TraceOptions,
-        endpoint: &str,
-        resource: &Resource,
-    ) -> Result<Self, TelemetryError> {
-        let refuse = |error: &dyn std::fmt::Display| TelemetryError::Traces {
-            variable: "OTEL_EXPORTER_OTLP_ENDPOINT",
-            reason: error.to_string().escape_debug().to_string(),
-        };
-        if !cfg!(feature = "tls") && endpoint.starts_with("https:") {
-            return Err(refuse(&"https needs a build with the feature `tls`"));
-        }
-        match options.protocol {
-            Protocol::HttpProtobuf => {
-                let mut exporter = SpanExporter::builder()
-                    .with_http()
-                    .with_endpoint(endpoint)
-                    .with_timeout(options.timeout)
-                    .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-                    .build()
-                    .map_err(|error| refuse(&error))?;
-                exporter.set_resource(resource);
-                Ok(Self::Http(exporter))
+impl Trouble {
+    /// Takes in the result of one batch of so many spans, before which so many were turned away.
+    fn tell(
+        &mut self,
+        shared: &Shared,
+        result: &Result<(), String>,
+        (spans, turned_away): (u64, u64),
+    ) {
+        shared.up.set(f64::from(u8::from(result.is_ok())));
+        let lost = turned_away + if result.is_err() { spans } else { 0 };
+        match (&mut self.lost, lost) {
+            (None, 0) => {}
+            (None, lost) => {
+                self.lost = Some(lost);
+                shared.went_down.inc();
+                let reason = result.as_ref().err().map_or("the queue was full", String::as_str);
+                shared.say(|| {
+                    tracing::warn!(lost, error.message = reason, "spans are being lost");
+                });
             }
-            Protocol::Grpc => {
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
-                        |source| TelemetryError::System { what: "span exporter runtime", source },
-                    )?;
-                let mut exporter = {
-                    let _inside = runtime.enter();
-                    SpanExporter::builder()
-                        .with_tonic()
-                        .with_endpoint(endpoint)
-                        .with_timeout(options.timeout)
-                        .build()
-                        .map_err(|error| refuse(&error))?
-                };
-                exporter.set_resource(resource);
-                Ok(Self::Grpc(exporter, runtime, options.timeout))
+            (Some(before), 0) => {
+                let lost = *before;
+                self.lost = None;
+                shared.came_back.inc();
+                shared.say(|| tracing::info!(lost, "spans reach the collector again"));
             }
-        }
-    }
-
-    fn export(&self, batch: Vec<SpanData>) -> bool {
-        match self {
-            Self::Http(exporter) => block_on(exporter.export(batch)).is_ok(),
-            Self::Grpc(exporter, runtime, timeout) => runtime.block_on(async {
-                matches!(tokio::time::timeout(*timeout, exporter.export(batch)).await, Ok(Ok(())))
-            }),
-        }
-    }
-
-    fn shut_down(&self) {
-        let (Self::Http(exporter) | Self::Grpc(exporter, ..)) = self;
-        // Nothing is left to lose by a failure here.
-        let _ = exporter.shutdown();
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
+            (Some(before), lost) => *before += lost,
         }
     }
 }

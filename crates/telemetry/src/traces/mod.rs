@@ -1,27 +1,36 @@
 //! Traces: from spans to OTLP, and from `traceparent` to ids that everything else carries.
 //!
 //! A [`Span`] always has ids; whether it also records is decided at the head (ratio, or the
-//! caller's flag) and, for traces that failed or were slow, again at the tail. Finished spans go
+//! caller's flag) and, for work that failed or was slow, again at the tail. Finished spans go
 //! through a bounded queue to a thread that sends them; a collector that is down, slow or refusing
-//! costs a request nothing, and what is lost is counted.
+//! costs a request nothing, and what is lost is counted. [`catalogue`] describes spans for people.
 //!
-//! Deliberately absent: a global tracer, baggage, span events and links.
+//! Deliberately absent: a global tracer, baggage, `tracestate`, span events and links.
 
+pub mod catalogue;
+mod context;
+mod env;
 mod export;
 mod id;
 mod options;
+mod record;
 mod span;
+mod tail;
+mod transport;
+mod value;
 
 use opentelemetry::Key;
 use opentelemetry_sdk::Resource;
 
-pub use id::{SpanId, TraceContext, TraceId};
+pub use context::TraceContext;
+pub use id::{SpanId, TraceId};
 pub use options::{Protocol, Sampler, TraceOptions};
-pub use span::{ParentSpan, Span, SpanKind, Tracer, Value};
+pub use span::{ParentSpan, Span, SpanKind, Tracer};
+pub use value::{Text, Value};
 
-use crate::TelemetryError;
 use crate::metrics::Registry;
 use crate::redaction::Scrubber;
+use crate::{TelemetryError, builtin};
 
 /// Starts tracing; without an endpoint only ids are made.
 pub(crate) fn start(
@@ -30,13 +39,28 @@ pub(crate) fn start(
     scrubber: Scrubber,
     registry: &Registry,
 ) -> Result<Tracer, TelemetryError> {
-    let exporter = match &options.endpoint {
+    let exporter = match options.target() {
         Some(endpoint) => {
-            Some(export::Exporter::start(options, endpoint, resource(service), registry)?)
+            let transport = transport::Transport::connect(options, endpoint, &resource(service))?;
+            let finisher = record::Finisher::new(scrubber.clone(), service.0.to_owned());
+            Some(export::Exporter::start(options, transport, finisher, registry)?)
         }
         None => None,
     };
-    Ok(Tracer::new(options, service.0.to_owned(), scrubber, exporter))
+    let spans = builtin::SPANS.prefixed(registry.prefix());
+    let budget = tail::Budget::new(options.held_spans, registry.counter(&spans, &["unheld"]));
+    Ok(Tracer::new(options, scrubber, budget, exporter))
+}
+
+/// Lets tracing speak to the log: now of what was ignored in its settings, later of a collector in
+/// trouble.
+pub(crate) fn speak(tracer: &Tracer, options: &TraceOptions, log: &tracing::Dispatch) {
+    tracer.speak_to(log);
+    tracing::dispatcher::with_default(log, || {
+        for warning in &options.warnings {
+            tracing::warn!("{warning}");
+        }
+    });
 }
 
 /// Who sends the spans. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` win over the service's

@@ -1,22 +1,20 @@
 //! Spans: started, given attributes, and sent on their way when dropped.
+//!
+//! A span that is recorded costs the work it describes two reads of the clock and one or two small
+//! allocations; scrubbing, wall-clock times and encoding are left to the thread that exports. One
+//! that is not recorded is its ids and nothing else.
 
-use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use opentelemetry::trace as otel;
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-
+use super::context::TraceContext;
 use super::export::Exporter;
-use super::id::{SpanId, TraceContext, TraceId};
-use super::options::Sampler;
+use super::id::{SpanId, TraceId};
+use super::options::{Sampler, TraceOptions};
+use super::record::{Parent, Record};
+use super::tail::{Budget, LocalTrace};
+use super::value::{Text, Value};
 use crate::redaction::Scrubber;
-
-/// More attributes than this are counted and left out, as in the specification's default limits.
-const MAX_ATTRIBUTES: usize = 128;
-/// Spans held back for one trace until it is known whether it is kept.
-const MAX_HELD_SPANS: usize = 256;
 
 /// The role of a span in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,132 +27,103 @@ pub enum SpanKind {
     Internal,
 }
 
-/// The value of an attribute.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// Text; scrubbed before it leaves.
-    Text(String),
-    /// A whole number.
-    Int(i64),
-    /// A number.
-    Float(f64),
-    /// True or false.
-    Bool(bool),
-}
-
-impl From<&str> for Value {
-    fn from(value: &str) -> Self {
-        Self::Text(value.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(value: String) -> Self {
-        Self::Text(value)
-    }
-}
-
-impl From<i64> for Value {
-    fn from(value: i64) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<u16> for Value {
-    fn from(value: u16) -> Self {
-        Self::Int(value.into())
-    }
-}
-
-impl From<u32> for Value {
-    fn from(value: u32) -> Self {
-        Self::Int(value.into())
-    }
-}
-
-impl From<u64> for Value {
-    fn from(value: u64) -> Self {
-        Self::Int(i64::try_from(value).unwrap_or(i64::MAX))
-    }
-}
-
-impl From<usize> for Value {
-    fn from(value: usize) -> Self {
-        Self::from(value as u64)
-    }
-}
-
-impl From<f64> for Value {
-    fn from(value: f64) -> Self {
-        Self::Float(value)
-    }
-}
-
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
-}
-
 /// Starts spans. Cheap to clone.
 #[derive(Clone)]
 pub struct Tracer {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     sampler: Sampler,
-    keep_slower_than: Option<Duration>,
-    scope: InstrumentationScope,
+    pub(super) keep_slower_than: Option<Duration>,
+    pub(super) budget: Budget,
+    propagates: bool,
+    attributes: usize,
+    value_bytes: usize,
     scrubber: Scrubber,
     exporter: Option<Exporter>,
 }
 
+impl Inner {
+    pub(super) fn send(&self, record: Box<Record>) {
+        if let Some(exporter) = &self.exporter {
+            exporter.send(record);
+        }
+    }
+
+    /// Text as long as a span may hold. What is cut is scrubbed first: a secret cut in two would no
+    /// longer look like one.
+    fn bounded(&self, key: &str, text: Text) -> Text {
+        if text.as_str().len() <= self.value_bytes {
+            return text;
+        }
+        let mut shown = self.scrubber.scrub_field(key, text.as_str()).into_owned();
+        shown.truncate(shown.floor_char_boundary(self.value_bytes));
+        shown.into()
+    }
+}
+
 impl Tracer {
     pub(super) fn new(
-        options: &super::TraceOptions,
-        scope: String,
+        options: &TraceOptions,
         scrubber: Scrubber,
+        budget: Budget,
         exporter: Option<Exporter>,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 sampler: options.sampler,
                 keep_slower_than: options.keep_slower_than,
-                scope: InstrumentationScope::builder(scope).build(),
+                budget,
+                propagates: options.propagate,
+                attributes: options.span_attributes,
+                value_bytes: options.attribute_bytes,
                 scrubber,
                 exporter,
             }),
         }
     }
 
-    /// Starts the first span of this process in a trace: a new trace, or that of a remote `parent`.
+    /// The trace that a request says it belongs to, if callers are listened to at all.
+    #[must_use]
+    pub fn caller(&self, headers: &http::HeaderMap) -> Option<TraceContext> {
+        self.inner.propagates.then(|| TraceContext::from_headers(headers)).flatten()
+    }
+
+    /// Starts the first span of a piece of work in a trace: a new trace, or that of a `parent` whose
+    /// span is elsewhere (a caller, a job's submission). Whether it is kept, failed or slow, is
+    /// decided for this span and those inside it alone.
     pub fn start(
         &self,
-        name: impl Into<Cow<'static, str>>,
+        name: impl Into<Text>,
         kind: SpanKind,
         parent: Option<TraceContext>,
     ) -> Span {
+        let inner = &self.inner;
         let trace_id = parent.map_or_else(TraceId::random, |parent| parent.trace_id);
-        let on = self.inner.exporter.is_some();
-        // Without an exporter a caller's decision is still passed on, and nothing is recorded.
+        let on = inner.exporter.is_some();
         let decided = parent.map(|parent| parent.sampled);
-        let sampled = match (on, decided) {
-            (true, _) => self.inner.sampler.samples(trace_id.get(), decided),
-            (false, decided) => decided.unwrap_or(false),
+        let sampled = if on {
+            inner.sampler.samples(trace_id.get(), decided)
+        } else {
+            // A caller's decision is still passed on, and nothing is recorded.
+            decided.unwrap_or(false)
         };
-        let context = TraceContext { trace_id, span_id: SpanId::random(), sampled };
+        let random = parent.is_none_or(|parent| parent.random);
+        let context = TraceContext { trace_id, span_id: SpanId::random(), sampled, random };
         let hold = match (on, sampled) {
             (false, _) => None,
-            (true, true) => Some(Hold::Send),
-            (true, false) => self.inner.keep_slower_than.map(|_| Hold::Decide(Arc::default())),
+            (true, true) => Some(Hold::Send(Arc::clone(inner))),
+            (true, false) => inner
+                .keep_slower_than
+                .map(|_| Hold::Decide(Arc::new(LocalTrace::new(Arc::clone(inner))))),
         };
-        let record = hold.map(|hold| {
-            let remote = parent.map(|parent| parent.span_id);
-            let parent = Parent { span: remote, remote: true };
-            Box::new(Record::new(hold, name.into(), kind, parent))
+        let recording = hold.map(|hold| {
+            let parent = parent.map(|parent| Parent { span: parent.span_id, remote: true });
+            let record = Box::new(Record::new(context, parent, name.into(), kind));
+            Recording { hold, first: true, record }
         });
-        Span { tracer: self.clone(), context, record }
+        Span { context, recording }
     }
 
     /// Whether spans are exported at all.
@@ -171,86 +140,64 @@ impl Tracer {
     pub(crate) fn close(&self, deadline: Duration) -> bool {
         self.inner.exporter.as_ref().is_none_or(|exporter| exporter.close(deadline))
     }
+
+    /// Gives the exporting thread a log to speak to.
+    pub(crate) fn speak_to(&self, log: &tracing::Dispatch) {
+        if let Some(exporter) = &self.inner.exporter {
+            exporter.speak_to(log);
+        }
+    }
 }
 
 /// What happens to a finished span.
 #[derive(Clone)]
 enum Hold {
-    Send,
-    /// Held until the first span of the process ends and it is known whether the trace is kept.
-    Decide(Arc<Mutex<Held>>),
+    Send(Arc<Inner>),
+    /// Held until the first span of the work ends and it is known whether the work is kept.
+    Decide(Arc<LocalTrace>),
 }
 
-#[derive(Default)]
-struct Held {
-    spans: Vec<SpanData>,
-    failed: bool,
-    dropped: u64,
-    decided: Option<bool>,
-}
-
-#[derive(Clone, Copy)]
-struct Parent {
-    span: Option<SpanId>,
-    remote: bool,
-}
-
-struct Record {
-    hold: Hold,
-    name: Cow<'static, str>,
-    kind: SpanKind,
-    parent: Parent,
-    /// The first span of this process in the trace.
-    first: bool,
-    started: SystemTime,
-    clock: Instant,
-    attributes: Vec<KeyValue>,
-    dropped_attributes: u32,
-    failure: Option<String>,
-}
-
-impl Record {
-    fn new(hold: Hold, name: Cow<'static, str>, kind: SpanKind, parent: Parent) -> Self {
-        Self {
-            hold,
-            name,
-            kind,
-            first: parent.remote,
-            parent,
-            started: SystemTime::now(),
-            clock: Instant::now(),
-            attributes: Vec::new(),
-            dropped_attributes: 0,
-            failure: None,
+impl Hold {
+    fn inner(&self) -> &Inner {
+        match self {
+            Self::Send(inner) => inner,
+            Self::Decide(local) => local.inner(),
         }
     }
+}
+
+struct Recording {
+    hold: Hold,
+    /// The first span of this piece of work.
+    first: bool,
+    record: Box<Record>,
 }
 
 /// A piece of work with a beginning and an end. Ends when dropped. An unrecorded one only carries
 /// its ids.
 #[must_use = "a span lasts until it is dropped"]
 pub struct Span {
-    tracer: Tracer,
     context: TraceContext,
-    record: Option<Box<Record>>,
+    recording: Option<Recording>,
 }
 
 impl Span {
     /// Starts a span inside this one.
-    pub fn child(&self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.parent().child(name)
+    pub fn child(&self, name: impl Into<Text>) -> Self {
+        let hold = self.recording.as_ref().map(|recording| &recording.hold);
+        child(self.context, hold, name, SpanKind::Internal)
     }
 
     /// What starts spans inside this one from elsewhere: another task, a job that outlives it.
     #[must_use]
     pub fn parent(&self) -> ParentSpan {
-        let hold = self.record.as_ref().map(|record| record.hold.clone());
-        ParentSpan { tracer: self.tracer.clone(), context: self.context, hold }
+        let hold = self.recording.as_ref().map(|recording| recording.hold.clone());
+        ParentSpan { context: self.context, hold }
     }
 
     /// Gives the span the name it should have had, once that is known.
-    pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
-        if let Some(record) = &mut self.record {
+    pub fn rename(&mut self, name: impl Into<Text>) {
+        if let Some(Recording { record, .. }) = &mut self.recording {
             record.name = name.into();
         }
     }
@@ -264,42 +211,76 @@ impl Span {
     /// Whether attributes are worth computing.
     #[must_use]
     pub const fn is_recording(&self) -> bool {
-        self.record.is_some()
+        self.recording.is_some()
     }
 
     /// Sets an attribute; a later value of the same key replaces the earlier one.
     pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
-        let Some(record) = &mut self.record else { return };
-        let value: opentelemetry::Value = match value.into() {
-            Value::Text(text) => {
-                let shown = self.tracer.inner.scrubber.scrub_field(key, &text).into_owned();
-                shown.into()
-            }
-            Value::Int(number) => number.into(),
-            Value::Float(number) => number.into(),
-            Value::Bool(flag) => flag.into(),
+        let Some(Recording { hold, record, .. }) = &mut self.recording else { return };
+        let inner = hold.inner();
+        let value = match value.into() {
+            Value::Text(text) => Value::Text(inner.bounded(key, text)),
+            other => other,
         };
-        let full = record.attributes.len() >= MAX_ATTRIBUTES;
-        let held = record.attributes.iter_mut().find(|held| held.key.as_str() == key);
-        match held {
-            Some(held) => held.value = value,
+        let full = record.attributes.len() >= inner.attributes;
+        match record.attributes.iter_mut().find(|(held, _)| *held == key) {
+            Some((_, held)) => *held = value,
             None if full => record.dropped_attributes += 1,
-            None => record.attributes.push(KeyValue::new(key, value)),
+            None => record.attributes.push((key, value)),
         }
     }
 
     /// Marks the span as failed, with a text that is scrubbed.
     pub fn fail(&mut self, reason: &str) {
-        let Some(record) = &mut self.record else { return };
-        let reason = self.tracer.inner.scrubber.scrub(reason).into_owned();
-        record.failure = Some(reason);
+        let Some(Recording { hold, record, .. }) = &mut self.recording else { return };
+        record.failure = Some(hold.inner().bounded("", reason.to_owned().into()));
+    }
+
+    /// Whether this span will be exported, as far as can be known now. Of the first span of a piece
+    /// of work that is not sampled this *is* the decision, by its failure and its age so far, so
+    /// that an exemplar written now leads somewhere; of one further in it is `false` until that
+    /// decision has been made.
+    #[must_use]
+    pub fn settle(&mut self) -> bool {
+        match &self.recording {
+            None => false,
+            Some(Recording { hold: Hold::Send(_), .. }) => true,
+            Some(Recording { hold: Hold::Decide(local), first, record }) => {
+                if *first {
+                    local.decide(record)
+                } else {
+                    local.decided().unwrap_or(false)
+                }
+            }
+        }
+    }
+}
+
+fn child(parent: TraceContext, hold: Option<&Hold>, name: impl Into<Text>, kind: SpanKind) -> Span {
+    let context = TraceContext { span_id: SpanId::random(), ..parent };
+    let recording = hold.map(|hold| {
+        let parent = Some(Parent { span: parent.span_id, remote: false });
+        let record = Box::new(Record::new(context, parent, name.into(), kind));
+        Recording { hold: hold.clone(), first: false, record }
+    });
+    Span { context, recording }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        let Some(Recording { hold, first, mut record }) = self.recording.take() else { return };
+        record.ended = Instant::now();
+        match hold {
+            Hold::Send(inner) => inner.send(record),
+            Hold::Decide(local) if first => local.end(record),
+            Hold::Decide(local) => local.add(record),
+        }
     }
 }
 
 /// Starts spans inside a span that may be elsewhere, or over. Cheap to clone.
 #[derive(Clone)]
 pub struct ParentSpan {
-    tracer: Tracer,
     context: TraceContext,
     hold: Option<Hold>,
 }
@@ -312,92 +293,12 @@ impl ParentSpan {
     }
 
     /// Starts a span inside.
-    pub fn child(&self, name: impl Into<Cow<'static, str>>) -> Span {
+    pub fn child(&self, name: impl Into<Text>) -> Span {
         self.child_of_kind(name, SpanKind::Internal)
     }
 
     /// Starts a span of this kind inside.
-    pub fn child_of_kind(&self, name: impl Into<Cow<'static, str>>, kind: SpanKind) -> Span {
-        let context = TraceContext { span_id: SpanId::random(), ..self.context };
-        let record = self.hold.clone().map(|hold| {
-            let parent = Parent { span: Some(self.context.span_id), remote: false };
-            Box::new(Record::new(hold, name.into(), kind, parent))
-        });
-        Span { tracer: self.tracer.clone(), context, record }
-    }
-}
-
-impl Drop for Span {
-    fn drop(&mut self) {
-        let Some(record) = self.record.take() else { return };
-        let inner = &self.tracer.inner;
-        let Some(exporter) = &inner.exporter else { return };
-        let took = record.clock.elapsed();
-        let failed = record.failure.is_some();
-        let (hold, first) = (record.hold.clone(), record.first);
-        let data = span_data(*record, self.context, took, &inner.scope);
-        let held = match hold {
-            Hold::Send => return exporter.send(data),
-            Hold::Decide(held) => held,
-        };
-        let mut state = held.lock().unwrap_or_else(PoisonError::into_inner);
-        state.failed |= failed;
-        match state.decided {
-            // A child that outlived the first span follows the decision.
-            Some(true) => return exporter.send(data),
-            Some(false) => return,
-            None if state.spans.len() < MAX_HELD_SPANS || first => state.spans.push(data),
-            None => state.dropped += 1,
-        }
-        if first {
-            let slow = inner.keep_slower_than.is_some_and(|limit| took > limit);
-            let keep = state.failed || slow;
-            state.decided = Some(keep);
-            let spans = std::mem::take(&mut state.spans);
-            let dropped = state.dropped;
-            drop(state);
-            if keep {
-                exporter.count_dropped(dropped);
-                spans.into_iter().for_each(|span| exporter.send(span));
-            }
-        }
-    }
-}
-
-fn span_data(
-    record: Record,
-    context: TraceContext,
-    took: Duration,
-    scope: &InstrumentationScope,
-) -> SpanData {
-    let id = |span: SpanId| otel::SpanId::from(span.get());
-    SpanData {
-        span_context: otel::SpanContext::new(
-            otel::TraceId::from(context.trace_id.get()),
-            id(context.span_id),
-            // What is exported was sampled, by the head or by the tail.
-            otel::TraceFlags::SAMPLED,
-            false,
-            otel::TraceState::NONE,
-        ),
-        parent_span_id: record.parent.span.map_or(otel::SpanId::INVALID, id),
-        parent_span_is_remote: record.parent.remote && record.parent.span.is_some(),
-        span_kind: match record.kind {
-            SpanKind::Server => otel::SpanKind::Server,
-            SpanKind::Client => otel::SpanKind::Client,
-            SpanKind::Internal => otel::SpanKind::Internal,
-        },
-        name: record.name,
-        start_time: record.started,
-        end_time: record.started + took,
-        attributes: record.attributes,
-        dropped_attributes_count: record.dropped_attributes,
-        events: SpanEvents::default(),
-        links: SpanLinks::default(),
-        status: match record.failure {
-            Some(reason) => otel::Status::error(reason),
-            None => otel::Status::Unset,
-        },
-        instrumentation_scope: scope.clone(),
+    pub fn child_of_kind(&self, name: impl Into<Text>, kind: SpanKind) -> Span {
+        child(self.context, self.hold.as_ref(), name, kind)
     }
 }

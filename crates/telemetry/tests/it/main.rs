@@ -1,10 +1,15 @@
 //! The crate as a service meets it.
 #![cfg(test)]
 
+mod collector;
+mod collector_faults;
+mod gpu;
 mod health;
 mod http;
 mod logs;
 mod metrics;
+#[path = "../stub_nvml/mod.rs"]
+mod stub_nvml;
 mod traces;
 
 use std::path::Path;

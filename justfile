@@ -89,6 +89,11 @@ train:
     cargo run --release --locked -p microdiff-cli --features train -- train \
         --simulations 24000 --simulation-seed 1 --held-out 2000 --output models/lpbf-descriptors
 
+# Make the bundled model's validation set anew, without touching the model (some minutes)
+record:
+    cargo run --release --locked -p microdiff-cli -- record \
+        --simulations 3000 --simulation-seed 3 --model models/lpbf-descriptors
+
 # Install the tools that the recipes call
 tools:
     cargo install --locked --version {{ cargo_deny_version }} cargo-deny

@@ -30,6 +30,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Score a model on simulations it has not seen
     Evaluate(EvaluateArgs),
+    /// Write beside a model what a running service checks it against
+    Record(RecordArgs),
     /// Make a model from simulations
     #[cfg(feature = "train")]
     Train(TrainArgs),
@@ -162,6 +164,16 @@ pub struct EvaluateArgs {
     /// Print the evaluation as JSON instead of tables
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    #[command(flatten)]
+    pub simulated: SimulationSetArgs,
+    /// Model bundle; gets a validation set chosen from the simulations, which must be of a seed it
+    /// was not trained on, with what the model scores on it
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
 }
 
 #[cfg(feature = "train")]

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         args::Command::Analyze(args) => commands::analyze::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
+        args::Command::Record(args) => commands::record::run(&args),
         #[cfg(feature = "train")]
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Serve(args) => commands::serve::run(&args),

@@ -6,3 +6,7 @@ pub(crate) const WEIGHTS: &[u8] =
 pub(crate) const PHANTOM: &[u8] = include_bytes!("../../../models/lpbf-descriptors/phantom.json");
 pub(crate) const PHANTOM_VOXELS: &[u8] =
     include_bytes!("../../../models/lpbf-descriptors/phantom.raw");
+pub(crate) const VALIDATION: &[u8] =
+    include_bytes!("../../../models/lpbf-descriptors/validation.json");
+pub(crate) const VALIDATION_ROWS: &[u8] =
+    include_bytes!("../../../models/lpbf-descriptors/validation.rows");

@@ -4,11 +4,16 @@ use crate::document::{
 };
 use crate::notes::{Findings, notes};
 use crate::phantom::{CanaryReport, Phantom};
+use crate::predictive::{PredictiveSummary, Question};
+use crate::quality::{self, QualitySummary};
 use crate::stopwatch::Stopwatch;
+use crate::validation::ValidationSet;
 use crate::{DesignError, DesignRequest, bundled};
 use microdiff_diffusion::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use microdiff_diffusion::rows::Row;
-use microdiff_diffusion::{Model, Observation, Posterior, SampleOptions};
+use microdiff_diffusion::{
+    CaseScore, DescriptorReference, Model, Observation, Posterior, SampleOptions,
+};
 use microdiff_domain::{Observer, PARAMETER_COUNT, Parameter, Phase, VoxelSize};
 use microdiff_imaging::{Analysis, AnalysisOptions, Scan, analyze, io};
 use std::collections::BTreeMap;
@@ -18,6 +23,9 @@ use std::path::Path;
 pub struct Designer {
     model: Model,
     phantom: Phantom,
+    reference: DescriptorReference,
+    /// Or why there is none: a model answers without it, but cannot be scored while it serves.
+    validation: Result<ValidationSet, String>,
 }
 
 /// One answer with the draws behind it.
@@ -36,12 +44,17 @@ impl Designer {
     pub fn bundled() -> Result<Self, DesignError> {
         let model = Model::from_bytes(bundled::MANIFEST, bundled::WEIGHTS)?;
         let phantom = Phantom::from_bytes(bundled::PHANTOM, bundled::PHANTOM_VOXELS)?;
-        Ok(Self { model, phantom })
+        let (record, rows) = (bundled::VALIDATION, bundled::VALIDATION_ROWS);
+        let validation = ValidationSet::from_bytes(record, rows, model.digest());
+        Ok(Self { reference: model.reference(), model, phantom, validation })
     }
 
     /// The model in a directory that `microdiff train` wrote.
     pub fn open(directory: &Path) -> Result<Self, DesignError> {
-        Ok(Self { model: Model::open(directory)?, phantom: Phantom::open(directory)? })
+        let model = Model::open(directory)?;
+        let phantom = Phantom::open(directory)?;
+        let validation = ValidationSet::open(directory, model.digest());
+        Ok(Self { reference: model.reference(), model, phantom, validation })
     }
 
     /// What the model is.
@@ -58,6 +71,27 @@ impl Designer {
     /// The model's quality on held-out simulations, as recorded when it was made.
     pub fn evaluation(&self) -> Option<&Evaluation> {
         self.model.info().evaluation.as_ref()
+    }
+
+    /// The held-out scans that travel with the model.
+    ///
+    /// # Errors
+    /// [`DesignError::Validation`] when there are none that fit it.
+    pub fn validation(&self) -> Result<&ValidationSet, DesignError> {
+        self.validation.as_ref().map_err(|reason| DesignError::Validation(reason.clone()))
+    }
+
+    /// Scores the model on one case of its validation set. The same case gives the same score.
+    ///
+    /// # Errors
+    /// When there is no such case, or the model cannot answer.
+    pub fn score(&self, case: usize) -> Result<CaseScore, DesignError> {
+        self.validation()?.score(&self.model, case)
+    }
+
+    /// The distribution of each descriptor over training scans.
+    pub fn reference(&self) -> &DescriptorReference {
+        &self.reference
     }
 
     /// Scores the model on rows it has not seen; `progress` hears (done, total).
@@ -92,7 +126,7 @@ impl Designer {
 
         stopwatch.begin(Phase::Report);
         let prior_draws = self.model.prior(request.alloy);
-        let mut document = self.document(&scan, &analysis, request, (&posterior, &prior_draws));
+        let mut document = self.document(&scan, &analysis, request, (&posterior, &prior_draws))?;
         stopwatch.end(Phase::Report);
         document.timings_ms = stopwatch.stop();
         Ok(Design { document, draws: posterior.draws, prior_draws })
@@ -104,7 +138,7 @@ impl Designer {
         analysis: &Analysis,
         request: &DesignRequest,
         (posterior, prior_draws): (&Posterior, &[[f64; PARAMETER_COUNT]]),
-    ) -> DesignDocument {
+    ) -> Result<DesignDocument, DesignError> {
         let marginals = Marginals::of(&posterior.draws);
         let prior = Marginals::of(prior_draws);
         let defects = DefectProbabilities::from_array(posterior.defects);
@@ -114,6 +148,7 @@ impl Designer {
             p_value: strange.p_value,
             flagged: strange.flagged,
         };
+        let quality = self.quality(analysis, request, (posterior, prior_draws))?;
         let notes = notes(&Findings {
             alloy: request.alloy,
             known: &request.known,
@@ -121,8 +156,9 @@ impl Designer {
             prior: &prior,
             defects: &defects,
             out_of_distribution: &out_of_distribution,
+            predictive: quality.predictive.as_ref(),
         });
-        DesignDocument {
+        Ok(DesignDocument {
             schema: DESIGN_SCHEMA.to_owned(),
             basis: BASIS.to_owned(),
             scan: scan_summary(scan, analysis),
@@ -132,11 +168,43 @@ impl Designer {
             prior,
             defects,
             out_of_distribution,
+            quality,
             model: self.model(),
             notes,
             timings_ms: BTreeMap::new(),
             seed: request.seed,
-        }
+        })
+    }
+
+    fn quality(
+        &self,
+        analysis: &Analysis,
+        request: &DesignRequest,
+        (posterior, prior_draws): (&Posterior, &[[f64; PARAMETER_COUNT]]),
+    ) -> Result<QualitySummary, DesignError> {
+        let (descriptors, unusual) = quality::place(&self.reference, &analysis.descriptors);
+        let predictive = self.predictive(analysis, request, &posterior.draws)?;
+        let information_gain_nats =
+            quality::information_gain(&posterior.draws, prior_draws, &request.known);
+        Ok(QualitySummary { predictive, information_gain_nats, unusual, descriptors })
+    }
+
+    /// Whether the draws predict what was measured; `None` without a calibration.
+    fn predictive(
+        &self,
+        analysis: &Analysis,
+        request: &DesignRequest,
+        draws: &[[f64; PARAMETER_COUNT]],
+    ) -> Result<Option<PredictiveSummary>, DesignError> {
+        let Ok(validation) = &self.validation else { return Ok(None) };
+        let question = Question {
+            alloy: request.alloy,
+            spot: request.spot,
+            descriptors: &analysis.descriptors,
+            draws,
+            seed: request.seed,
+        };
+        Ok(validation.calibration().judge(&question.predict()?, draws.len()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The answer document, `microdiff.design/1`: what the command line prints with `--json` and the
 //! server stores and returns. Field names carry their unit.
 
+use crate::quality::QualitySummary;
 use microdiff_diffusion::Quantiles;
 use microdiff_domain::{Alloy, DefectClass, PARAMETER_COUNT, Parameter, Process};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ pub struct DesignDocument {
     pub defects: DefectProbabilities,
     /// Whether the scan resembles what the model was trained on.
     pub out_of_distribution: OutOfDistributionSummary,
+    /// What the answer says of its own trustworthiness; empty in documents of older versions.
+    #[serde(default)]
+    pub quality: QualitySummary,
     /// The model that answered.
     pub model: ModelSummary,
     /// What a reader must know before using the numbers, in plain sentences.

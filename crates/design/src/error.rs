@@ -39,6 +39,9 @@ pub enum DesignError {
     /// The bundle lacks what the canary needs, or its phantom is unreadable.
     #[error("the known-answer canary cannot run: {0}")]
     Canary(String),
+    /// The model has no validation set that can be used, or it cannot be written.
+    #[error("the validation set cannot be used: {0}")]
+    Validation(String),
 }
 
 impl DesignError {
@@ -54,9 +57,10 @@ impl DesignError {
             DesignError::Model(DiffusionError::Domain(_) | DiffusionError::Option { .. }) => {
                 ErrorKind::Usage
             }
-            DesignError::Model(_) | DesignError::Canary(_) | DesignError::NoRow { .. } => {
-                ErrorKind::Internal
-            }
+            DesignError::Model(_)
+            | DesignError::Canary(_)
+            | DesignError::NoRow { .. }
+            | DesignError::Validation(_) => ErrorKind::Internal,
         }
     }
 
@@ -68,6 +72,7 @@ impl DesignError {
             DesignError::Model(_) => "model_failed",
             DesignError::Simulation(_) | DesignError::NoRow { .. } => "simulation_refused",
             DesignError::Canary(_) => "canary_failed",
+            DesignError::Validation(_) => "validation_failed",
         }
     }
 }

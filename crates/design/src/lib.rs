@@ -10,9 +10,12 @@ mod document;
 mod error;
 mod notes;
 mod phantom;
+mod predictive;
+mod quality;
 mod request;
 mod simulated;
 mod stopwatch;
+mod validation;
 
 pub use designer::{Design, Designer};
 pub use document::{
@@ -20,7 +23,10 @@ pub use document::{
     ModelSummary, OutOfDistributionSummary, RequestSummary, ScanSummary, ShapeShares,
 };
 pub use error::{DesignError, ErrorKind};
-pub use microdiff_diffusion::Quantiles;
+pub use microdiff_diffusion::{CaseScore, DescriptorReference, Quantiles, SetScore, set_scores};
 pub use phantom::{BundleContent, CanaryReport, record_phantom};
+pub use predictive::{Observable, ObservableCheck, PREDICTIVE_FALSE_ALARM_RATE, PredictiveSummary};
+pub use quality::{DescriptorReading, ORDINARY_PERCENTILES, QualitySummary, UnusualDescriptor};
 pub use request::DesignRequest;
 pub use simulated::simulate_rows;
+pub use validation::{ValidationSet, record_validation};

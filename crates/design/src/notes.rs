@@ -1,6 +1,7 @@
 //! What a reader must know before using the numbers, in plain sentences.
 
 use crate::document::{DefectProbabilities, Marginals, OutOfDistributionSummary};
+use crate::predictive::PredictiveSummary;
 use microdiff_diffusion::Quantiles;
 use microdiff_domain::{Alloy, KnownParameters, Parameter};
 
@@ -18,6 +19,7 @@ pub(crate) struct Findings<'a> {
     pub prior: &'a Marginals,
     pub defects: &'a DefectProbabilities,
     pub out_of_distribution: &'a OutOfDistributionSummary,
+    pub predictive: Option<&'a PredictiveSummary>,
 }
 
 /// The notes, most important first.
@@ -30,6 +32,7 @@ pub(crate) fn notes(findings: &Findings<'_>) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(unpredicted(findings));
     if findings.defects.dense > 0.5 {
         notes.push(
             "The part reads as dense: the scan only tells that its settings made no process \
@@ -47,6 +50,18 @@ pub(crate) fn notes(findings: &Findings<'_>) -> Vec<String> {
         );
     }
     notes
+}
+
+/// What was measured and the posterior does not predict.
+fn unpredicted(findings: &Findings<'_>) -> Option<String> {
+    let check = findings.predictive.filter(|check| check.flagged)?;
+    let worst = check.observables.iter().min_by(|a, b| a.p_value.total_cmp(&b.p_value))?;
+    Some(format!(
+        "The settings of the posterior do not predict the measured {} (p = {:.3} among simulated \
+         scans): check voxel size, alloy and what was given as known.",
+        worst.name.name().replace('_', " "),
+        check.p_value
+    ))
 }
 
 fn width(quantiles: Quantiles) -> f64 {
@@ -119,6 +134,7 @@ mod tests {
             prior: &marginals(1.0),
             defects: &DefectProbabilities::from_array([dense, 1.0 - dense, 0.0, 0.0]),
             out_of_distribution: &OutOfDistributionSummary { score: 1.0, p_value: 0.5, flagged },
+            predictive: None,
         })
         .join("\n")
     }
@@ -155,6 +171,7 @@ mod tests {
                 p_value: 0.5,
                 flagged: false,
             },
+            predictive: None,
         });
         assert_eq!(text.len(), 1);
         assert!(text[0].contains("hatch spacing") && text[0].contains("50 to 200 um"));

@@ -8,7 +8,7 @@
 use crate::error::within;
 use crate::posterior::quantile;
 use crate::rows::Row;
-use crate::{DiffusionError, Model, Observation, SampleOptions, space};
+use crate::{DiffusionError, Model, Observation, Posterior, SampleOptions, space};
 use microdiff_domain::{DefectClass, KnownParameters, PARAMETER_COUNT, Parameter};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -108,12 +108,12 @@ pub fn evaluate(
 
 /// One parameter of one row.
 #[derive(Clone, Copy, Default)]
-struct MarginalScore {
-    crps: f64,
-    prior_crps: f64,
+pub(crate) struct MarginalScore {
+    pub(crate) crps: f64,
+    pub(crate) prior_crps: f64,
     error: f64,
     inside_50: f64,
-    inside_90: f64,
+    pub(crate) inside_90: f64,
     width: f64,
     prior_width: f64,
 }
@@ -132,39 +132,11 @@ fn score(
     options: &EvaluateOptions,
     index: u64,
 ) -> Result<RowScore, DiffusionError> {
-    let truth = space::to_unit(&row.theta, row.alloy);
-    let prior = model.prior_units(row.alloy);
     let mut marginals = [[None; PARAMETER_COUNT]; GIVEN.len()];
     let mut first = None;
     for (given, marginals) in GIVEN.iter().zip(&mut marginals) {
-        let mut known = KnownParameters::NONE;
-        for parameter in *given {
-            let range = parameter.range(row.alloy);
-            let value = row.theta[parameter.index()].clamp(range.low, range.high);
-            known = known.with(*parameter, value, row.alloy)?;
-        }
-        let observation = Observation {
-            alloy: row.alloy,
-            descriptors: row.descriptors.clone(),
-            known,
-            // Hidden, as it is from most who ask; giving it can only help.
-            spot: None,
-        };
-        // An odd multiplier spreads the rows' seeds over all 64 bits.
-        let seed = options.seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let draw = SampleOptions { samples: options.samples, steps: options.steps, seed };
-        let posterior = model.posterior(&observation, &draw, &mut ())?;
-        let units: Vec<_> =
-            posterior.draws.iter().map(|draw| space::to_unit(draw, row.alloy)).collect();
-        for p in Parameter::ALL.into_iter().filter(|p| !given.contains(p)) {
-            let column = |rows: &[[f64; PARAMETER_COUNT]]| {
-                let mut column: Vec<f64> = rows.iter().map(|row| row[p.index()]).collect();
-                column.sort_by(f64::total_cmp);
-                column
-            };
-            marginals[p.index()] =
-                Some(marginal(&column(&units), &column(&prior), truth[p.index()]));
-        }
+        let (scores, posterior) = given_scores(model, row, given, options, index)?;
+        *marginals = scores;
         first.get_or_insert((posterior.defects, posterior.out_of_distribution.flagged));
     }
     let (defects, flagged) = first.unwrap_or(([0.0; DefectClass::ALL.len()], false));
@@ -176,6 +148,48 @@ fn score(
         correct: defects.iter().all(|share| *share <= truth),
         flagged,
     })
+}
+
+/// The scores of the parameters that are not given, and the posterior they were read from. `index`
+/// picks the row's own seed.
+pub(crate) fn given_scores(
+    model: &Model,
+    row: &Row,
+    given: &[Parameter],
+    options: &EvaluateOptions,
+    index: u64,
+) -> Result<([Option<MarginalScore>; PARAMETER_COUNT], Posterior), DiffusionError> {
+    let mut known = KnownParameters::NONE;
+    for parameter in given {
+        let range = parameter.range(row.alloy);
+        let value = row.theta[parameter.index()].clamp(range.low, range.high);
+        known = known.with(*parameter, value, row.alloy)?;
+    }
+    let observation = Observation {
+        alloy: row.alloy,
+        descriptors: row.descriptors.clone(),
+        known,
+        // Hidden, as it is from most who ask; giving it can only help.
+        spot: None,
+    };
+    // An odd multiplier spreads the rows' seeds over all 64 bits.
+    let seed = options.seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let draw = SampleOptions { samples: options.samples, steps: options.steps, seed };
+    let posterior = model.posterior(&observation, &draw, &mut ())?;
+    let truth = space::to_unit(&row.theta, row.alloy);
+    let prior = model.prior_units(row.alloy);
+    let units: Vec<_> =
+        posterior.draws.iter().map(|draw| space::to_unit(draw, row.alloy)).collect();
+    let mut scores = [None; PARAMETER_COUNT];
+    for p in Parameter::ALL.into_iter().filter(|p| !given.contains(p)) {
+        let column = |rows: &[[f64; PARAMETER_COUNT]]| {
+            let mut column: Vec<f64> = rows.iter().map(|row| row[p.index()]).collect();
+            column.sort_by(f64::total_cmp);
+            column
+        };
+        scores[p.index()] = Some(marginal(&column(&units), &column(&prior), truth[p.index()]));
+    }
+    Ok((scores, posterior))
 }
 
 fn marginal(draws: &[f64], prior: &[f64], truth: f64) -> MarginalScore {

@@ -21,8 +21,10 @@ mod network;
 mod normal;
 mod outlier;
 mod posterior;
+mod reference;
 pub mod rows;
 pub mod sampler;
+mod skill;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -36,3 +38,5 @@ pub use outlier::{FALSE_ALARM_RATE, OutOfDistribution};
 pub use posterior::{
     Canary, CanaryOutcome, Model, Observation, Posterior, Quantiles, SampleOptions,
 };
+pub use reference::{DescriptorReference, Place};
+pub use skill::{CaseScore, SetScore, score_case, set_scores};

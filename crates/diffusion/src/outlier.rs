@@ -16,7 +16,7 @@ pub const FALSE_ALARM_RATE: f64 = 0.05;
 /// Nearest reference simulations averaged over. A choice.
 const NEIGHBOURS: usize = 5;
 /// Normalised descriptors are held here: beyond it, farther says no more.
-const CLAMP: f64 = 50.0;
+pub(crate) const CLAMP: f64 = 50.0;
 /// Most reference simulations kept, and most held-out distances; bounds the bundle's size.
 #[cfg(any(test, feature = "train"))]
 const KEPT: usize = 1024;

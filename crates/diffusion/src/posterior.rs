@@ -3,7 +3,7 @@ use crate::condition::context;
 use crate::error::within;
 use crate::network::{Film, KNOWN, Network, Scratch, TRUNK_INPUTS};
 use crate::sampler::{initial_scale, karras_levels, sample_dpmpp_2m};
-use crate::{DiffusionError, OutOfDistribution, space};
+use crate::{DescriptorReference, DiffusionError, OutOfDistribution, space};
 use microdiff_domain::{
     Alloy, DefectClass, Descriptors, KnownParameters, Observer, PARAMETER_COUNT, Parameter, Phase,
     SpotDiameter,
@@ -190,6 +190,12 @@ impl Model {
         rows.map_or(Vec::new(), |rows| {
             rows.as_chunks::<PARAMETER_COUNT>().0.iter().map(|r| r.map(f64::from)).collect()
         })
+    }
+
+    /// The distribution of each descriptor over a thousand of the training scans.
+    pub fn reference(&self) -> DescriptorReference {
+        let normaliser = self.parts.manifest.normaliser.clone();
+        DescriptorReference::new(normaliser, &self.parts.detector.reference)
     }
 
     /// Draws from the posterior. Announces [`Phase::Encode`], [`Phase::Sample`] and

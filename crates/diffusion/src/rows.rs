@@ -67,8 +67,12 @@ impl RowSet {
         std::fs::write(path, self.to_bytes()?).map_err(|error| DiffusionError::file(path, error))
     }
 
-    /// The file's bytes.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, DiffusionError> {
+    /// SHA-256 of the rows as they stand in the file, hexadecimal: the name of the set.
+    pub fn digest(&self) -> String {
+        sha256_hex(&[&self.records()])
+    }
+
+    fn records(&self) -> Vec<u8> {
         let mut records = Vec::with_capacity(self.rows.len() * RECORD);
         for row in &self.rows {
             let spot = u8::from(row.spot.is_some());
@@ -77,6 +81,12 @@ impl RowSet {
             let numbers = numbers.iter().chain(&row.theta).chain(row.descriptors.values());
             records.extend(numbers.flat_map(|number| number.to_le_bytes()));
         }
+        records
+    }
+
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, DiffusionError> {
+        let records = self.records();
         let header = Header {
             format: FORMAT.to_owned(),
             simulator_version: self.simulator_version.clone(),

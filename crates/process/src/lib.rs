@@ -19,6 +19,7 @@ mod nuisance;
 pub mod prior;
 mod random;
 mod simulate;
+mod visible;
 
 pub use boundaries::{DefectMargins, defect_margins};
 pub use error::ProcessError;
@@ -33,3 +34,4 @@ pub use simulate::{
     LABEL_LACK_OF_FUSION, LABEL_METAL, MAX_VOXELS, SIMULATOR_VERSION, ScanPattern, Simulation,
     SimulationRequest, VOXEL_SIZE_UM, simulate,
 };
+pub use visible::{View, visible_porosity};

@@ -1,6 +1,8 @@
 //! Every metric this service declares itself, one row each. The telemetry crate adds its own rows
 //! (requests, health, logs, spans, process, GPU). Nothing else names a metric.
 
+use microdiff_domain::DESCRIPTOR_COUNT;
+use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_telemetry::metrics::{DURATION_BUCKETS, LabelSpec, MetricSpec, Unit};
 
 /// Prefix of all metrics but the `process_*` ones.
@@ -13,7 +15,42 @@ const PHASE: LabelSpec = LabelSpec::closed(
     "phase",
     &["queue", "load", "preprocess", "segment", "describe", "encode", "sample", "check", "report"],
 );
-const VALIDATION_SET: LabelSpec = LabelSpec::open("validation_set");
+const VALIDATION_SET: LabelSpec = LabelSpec::closed(
+    "validation_set",
+    &[
+        "simulated_all",
+        "simulated_dense",
+        "simulated_lack_of_fusion",
+        "simulated_keyhole",
+        "simulated_balling",
+    ],
+);
+const RECORDED_SET: LabelSpec = LabelSpec::closed(
+    "validation_set",
+    &[
+        "simulated_all",
+        "simulated_dense",
+        "simulated_lack_of_fusion",
+        "simulated_keyhole",
+        "simulated_balling",
+        "bundle_all",
+        "bundle_dense",
+        "bundle_lack_of_fusion",
+        "bundle_keyhole",
+        "bundle_balling",
+    ],
+);
+
+/// The names of the descriptor schema.
+const DESCRIPTOR_NAMES: [&str; DESCRIPTOR_COUNT] = {
+    let mut names = [""; DESCRIPTOR_COUNT];
+    let mut index = 0;
+    while index < DESCRIPTOR_COUNT {
+        names[index] = DESCRIPTORS[index].name;
+        index += 1;
+    }
+    names
+};
 
 /// An out-of-distribution score is a distance over the distance at which scans are flagged.
 const SCORE_BUCKETS: &[f64] = &[0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0];
@@ -43,20 +80,36 @@ pub const PHASE_DURATION: MetricSpec = MetricSpec::histogram(
 /// Skill of the model.
 pub const ACCURACY: MetricSpec = MetricSpec::gauge(
     "microdiff_model_accuracy",
-    "Skill of the model over the prior on a held-out set, as recorded in the bundle: 0 is no \
-     better than the prior, 1 is perfect.",
+    "Skill of the loaded model on held-out simulated scans, as last measured by this process: the \
+     mean over the parameters of 1 - CRPS / CRPS of the prior, in (-inf, 1]; 0 is no better than \
+     the prior, 1 is perfect.",
 )
 .labels(&[MODEL_TYPE, VALIDATION_SET])
-.absent_until_set()
-.max_series(64);
+.absent_until_set();
+/// Skill when the model was made.
+pub const ACCURACY_RECORDED: MetricSpec = MetricSpec::gauge(
+    "microdiff_model_accuracy_recorded",
+    "Skill as recorded with the model: simulated_* on the same scans and draws as \
+     microdiff_model_accuracy, which should equal it; bundle_* by the larger evaluation of the \
+     bundle.",
+)
+.labels(&[MODEL_TYPE, RECORDED_SET])
+.absent_until_set();
 /// Cases behind the skill.
 pub const ACCURACY_SAMPLES: MetricSpec = MetricSpec::gauge(
     "microdiff_model_accuracy_samples",
     "Number of held-out cases behind microdiff_model_accuracy.",
 )
 .labels(&[MODEL_TYPE, VALIDATION_SET])
-.absent_until_set()
-.max_series(64);
+.absent_until_set();
+/// When the skill was measured.
+pub const ACCURACY_TIME: MetricSpec = MetricSpec::gauge(
+    "microdiff_model_accuracy_evaluated_timestamp_seconds",
+    "Unix time at which microdiff_model_accuracy was last measured.",
+)
+.unit(Unit::Seconds)
+.labels(&[MODEL_TYPE, VALIDATION_SET])
+.absent_until_set();
 /// Coverage of the intervals.
 pub const COVERAGE: MetricSpec = MetricSpec::gauge(
     "microdiff_model_coverage_90_ratio",
@@ -64,8 +117,72 @@ pub const COVERAGE: MetricSpec = MetricSpec::gauge(
 )
 .unit(Unit::Ratio)
 .labels(&[MODEL_TYPE, VALIDATION_SET])
+.absent_until_set();
+/// Which cases the skill is measured on.
+pub const VALIDATION_INFO: MetricSpec = MetricSpec::gauge(
+    "microdiff_validation_set_info",
+    "Always 1; the labels say which held-out cases the model is scored on.",
+)
+.labels(&[LabelSpec::open("digest"), LabelSpec::open("simulator_version")])
 .absent_until_set()
-.max_series(64);
+.max_series(8);
+/// Scorings by outcome.
+pub const EVALUATIONS: MetricSpec = MetricSpec::counter(
+    "microdiff_model_evaluations_total",
+    "Scorings of the model on its validation set by how they ended.",
+)
+.labels(&[LabelSpec::closed("status", &["success", "error"])]);
+/// Time of the last scoring.
+pub const EVALUATION_DURATION: MetricSpec = MetricSpec::gauge(
+    "microdiff_model_evaluation_duration_seconds",
+    "Time of the last scoring that succeeded, waits for designs included.",
+)
+.unit(Unit::Seconds)
+.absent_until_set();
+/// Distance of measurement and prediction.
+pub const PREDICTIVE_ERROR: MetricSpec = MetricSpec::histogram(
+    "microdiff_posterior_predictive_error",
+    "Distance of a measured quantity from what the posterior's draws predict, in predicted \
+     standard deviations, before calibration.",
+    &[0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0],
+)
+.labels(&[LabelSpec::closed("observable", &["porosity", "layer_period", "hatch_period"])]);
+/// Whether prediction and measurement belong together.
+pub const PREDICTIVE_P_VALUE: MetricSpec = MetricSpec::histogram(
+    "microdiff_posterior_predictive_p_value",
+    "Calibrated p-value of the posterior-predictive check; about uniform for scans like the \
+     simulations.",
+    &[0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0],
+);
+/// Answers that do not predict their scan.
+pub const PREDICTIVE_FLAGGED: MetricSpec = MetricSpec::counter(
+    "microdiff_posterior_predictive_flagged_total",
+    "Answered designs whose posterior does not predict what was measured (p below 0.05).",
+);
+/// What scans tell.
+pub const INFORMATION_GAIN: MetricSpec = MetricSpec::histogram(
+    "microdiff_posterior_information_gain_nats",
+    "Kullback-Leibler divergence of a parameter's posterior from its prior; 0 says that the scan \
+     told nothing. Known parameters are left out.",
+    &[0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0],
+)
+.labels(&[LabelSpec::closed(
+    "parameter",
+    &["laser_power", "scan_speed", "layer_thickness", "hatch_spacing", "bed_temperature"],
+)]);
+/// How far inputs have moved.
+pub const DRIFT: MetricSpec = MetricSpec::gauge(
+    "microdiff_descriptor_drift",
+    "1-Wasserstein distance of a descriptor over the last designs from the training scans, in \
+     training standard deviations, less what sampling alone gives; from 30 designs on.",
+)
+.labels(&[LabelSpec::closed("descriptor", &DESCRIPTOR_NAMES)])
+.absent_until_set();
+/// Designs behind the drift.
+pub const DRIFT_WINDOW: MetricSpec = MetricSpec::gauge(
+    "microdiff_drift_window_samples",
+    "Answered designs in the window of microdiff_descriptor_drift.",
+);
 /// What model is loaded.
 pub const MODEL_INFO: MetricSpec =
     MetricSpec::gauge("microdiff_model_info", "Always 1; the labels say which model is loaded.")
@@ -176,14 +293,25 @@ pub static METRICS: &[MetricSpec] = &[
     INFERENCES,
     PHASE_DURATION,
     ACCURACY,
+    ACCURACY_RECORDED,
     ACCURACY_SAMPLES,
+    ACCURACY_TIME,
     COVERAGE,
+    VALIDATION_INFO,
+    EVALUATIONS,
+    EVALUATION_DURATION,
     MODEL_INFO,
     MODEL_LOAD,
     CANARY_DEVIATION,
     SAMPLES_DRAWN,
     OOD_SCORE,
     OOD_FLAGGED,
+    PREDICTIVE_ERROR,
+    PREDICTIVE_P_VALUE,
+    PREDICTIVE_FLAGGED,
+    INFORMATION_GAIN,
+    DRIFT,
+    DRIFT_WINDOW,
     SCAN_BYTES,
     SUBMITTED,
     ENDED,
@@ -202,7 +330,8 @@ pub static METRICS: &[MetricSpec] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use microdiff_domain::{Alloy, Phase};
+    use microdiff_design::Observable;
+    use microdiff_domain::{Alloy, Parameter, Phase};
     use microdiff_telemetry::metrics::{LabelValues, Registry};
 
     fn values(label: LabelSpec) -> &'static [&'static str] {
@@ -221,5 +350,8 @@ mod tests {
     fn labels_list_what_the_domain_knows() {
         assert!(values(ALLOY).iter().take(4).eq(Alloy::ALL.map(Alloy::name).iter()));
         assert!(values(PHASE).iter().eq(Phase::ALL.map(Phase::name).iter()));
+        let of = |spec: &MetricSpec| values(spec.labels[0]).to_vec();
+        assert_eq!(of(&PREDICTIVE_ERROR), Observable::ALL.map(Observable::name));
+        assert_eq!(of(&INFORMATION_GAIN), Parameter::ALL.map(Parameter::name));
     }
 }

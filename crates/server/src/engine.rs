@@ -6,9 +6,10 @@
 use crate::jobs::JobRequest;
 use crate::problem::{Failure, FailureKind};
 use microdiff_design::{
-    DesignDocument, DesignError, DesignRequest, Designer, ErrorKind, ModelSummary,
+    CaseScore, DescriptorReference, DesignDocument, DesignError, DesignRequest, Designer,
+    ErrorKind, ModelSummary, SetScore,
 };
-use microdiff_domain::Observer;
+use microdiff_domain::{DefectClass, Observer};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -23,6 +24,23 @@ pub struct Accuracy {
     pub samples: u64,
     /// Share of cases whose true value lay in the central 90 % interval.
     pub coverage_90: f64,
+}
+
+/// What is known of the held-out scans that travel with the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidationFacts {
+    /// SHA-256 of the cases, hexadecimal: the name of the set.
+    pub digest: String,
+    /// Version of the simulator that made them.
+    pub simulator_version: String,
+    /// Number of cases.
+    pub cases: usize,
+    /// Posterior draws for each case.
+    pub samples: usize,
+    /// Share of each class among simulations, in the order of [`DefectClass::ALL`].
+    pub class_shares: [f64; DefectClass::ALL.len()],
+    /// What the model scored when it was recorded.
+    pub recorded: Vec<SetScore>,
 }
 
 /// Result of the known-answer canary.
@@ -64,6 +82,24 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// When it could not be run.
     fn canary(&self) -> Result<Canary, EngineFailure>;
+    /// The held-out cases that the model can be scored on while it serves.
+    ///
+    /// # Errors
+    /// When there are none.
+    fn validation(&self) -> Result<ValidationFacts, EngineFailure> {
+        Err(failed(&DesignError::Validation("this engine has none".to_owned())))
+    }
+    /// Scores one of them. The same case gives the same score.
+    ///
+    /// # Errors
+    /// When it could not be scored.
+    fn score(&self, case: usize) -> Result<CaseScore, EngineFailure> {
+        Err(failed(&DesignError::NoRow { index: case }))
+    }
+    /// The distribution of each descriptor over training scans; without one no drift is measured.
+    fn reference(&self) -> Option<&DescriptorReference> {
+        None
+    }
 }
 
 impl Engine for Designer {
@@ -78,7 +114,7 @@ impl Engine for Designer {
             // Only the question as it is asked by default: nothing given.
             if row.given.is_empty() {
                 let figures = [row.skill, row.coverage_90, row.rows as f64];
-                sets.entry(format!("simulated_{}", row.regime)).or_default().push(figures);
+                sets.entry(format!("bundle_{}", row.regime)).or_default().push(figures);
             }
         }
         sets.into_iter().map(|(set, rows)| average(set, &rows)).collect()
@@ -105,6 +141,26 @@ impl Engine for Designer {
     fn canary(&self) -> Result<Canary, EngineFailure> {
         let report = Designer::canary(self).map_err(|error| failed(&error))?;
         Ok(Canary { matched: report.matched, deviation: report.difference })
+    }
+
+    fn validation(&self) -> Result<ValidationFacts, EngineFailure> {
+        let set = Designer::validation(self).map_err(|error| failed(&error))?;
+        Ok(ValidationFacts {
+            digest: set.digest().to_owned(),
+            simulator_version: set.simulator_version().to_owned(),
+            cases: set.cases(),
+            samples: set.samples(),
+            class_shares: set.class_shares(),
+            recorded: set.recorded().to_vec(),
+        })
+    }
+
+    fn score(&self, case: usize) -> Result<CaseScore, EngineFailure> {
+        Designer::score(self, case).map_err(|error| failed(&error))
+    }
+
+    fn reference(&self) -> Option<&DescriptorReference> {
+        Some(Designer::reference(self))
     }
 }
 

@@ -20,6 +20,7 @@ pub mod log_fields;
 mod metrics;
 mod present;
 pub mod problem;
+mod quality;
 mod reload;
 mod router;
 mod service;
@@ -28,7 +29,7 @@ mod stop;
 pub mod store;
 
 pub use config::{Config, Overrides};
-pub use engine::{Accuracy, Canary, Engine, EngineFailure};
+pub use engine::{Accuracy, Canary, Engine, EngineFailure, ValidationFacts};
 pub use error::ServerError;
 pub use handlers::openapi::document as openapi_document;
 pub use service::{Parts, Ready, run, serve, telemetry, telemetry_options};
@@ -43,6 +44,7 @@ struct App {
     files: store::ScanFiles,
     engine: Arc<dyn Engine>,
     metrics: Arc<metrics::Metrics>,
+    quality: Arc<quality::Quality>,
     telemetry: microdiff_telemetry::Telemetry,
     gpu: microdiff_telemetry::gpu::GpuMonitor,
     uploads: tokio::sync::Semaphore,

@@ -1,7 +1,7 @@
 //! Handles of the catalogue's rows, resolved once.
 
 use crate::catalogue as rows;
-use crate::engine::{Accuracy, Engine};
+use crate::engine::Engine;
 use crate::store::JobState;
 use microdiff_domain::{Alloy, Phase};
 use microdiff_telemetry::metrics::{Counter, Gauge, Histogram, Registry};
@@ -105,17 +105,7 @@ impl Metrics {
         let labels =
             [model_type, model.name.as_str(), &model.digest, model.simulator_version.as_str()];
         registry.gauge(&rows::MODEL_INFO, &labels).set(1.0);
-        metrics.set_accuracy(&engine.accuracy());
         metrics
-    }
-
-    fn set_accuracy(&self, accuracy: &[Accuracy]) {
-        for row in accuracy {
-            let labels = [self.model_type.as_str(), row.validation_set.as_str()];
-            self.registry.gauge(&rows::ACCURACY, &labels).set(row.skill);
-            self.registry.gauge(&rows::ACCURACY_SAMPLES, &labels).set(row.samples as f64);
-            self.registry.gauge(&rows::COVERAGE, &labels).set(row.coverage_90);
-        }
     }
 
     /// Kind of the loaded model, as in labels and log lines.

@@ -6,6 +6,7 @@ use crate::jobs::{Crew, JobQueue, Workers};
 use crate::listen::{self, Bound, Role, ServeOptions};
 use crate::log_fields::{LOG_FIELDS, LOGGERS};
 use crate::metrics::{Metrics, StartFigures};
+use crate::quality::{self, Quality};
 use crate::reload::reload_on_hangup;
 use crate::store::{JobStore, ScanFiles, now_ms};
 use crate::{App, ServerError, Stop, catalogue, checks, problem, router};
@@ -169,7 +170,7 @@ pub async fn serve(
     let sockets = listen::bind(&config.listen).await?;
     let (app, busy) = open(config, parts, stop.clone()).await?;
     let mut workers = start_workers(&app, Arc::clone(&busy));
-    let health = checks::start(&app, busy);
+    let health = checks::start(&app, Arc::clone(&busy));
     let mut tasks = JoinSet::new();
     let ready = Ready::of(&sockets);
     for bound in sockets {
@@ -178,6 +179,7 @@ pub async fn serve(
     }
     let upkeep = tokio::spawn(keep_house(Arc::clone(&app)));
     health.set_ready();
+    let evaluator = quality::start(&app, health.clone(), busy);
     if let Some(ready) = ready {
         tracing::info!(api = %ready.api, metrics = %ready.metrics, "serving");
         on_ready(&ready);
@@ -186,6 +188,7 @@ pub async fn serve(
     health.set_draining();
     drain(&app, &mut workers, &mut tasks).await;
     upkeep.abort();
+    evaluator.abort();
     app.queue.store().close().await;
     app.files.release();
     tracing::info!("stopped");
@@ -207,6 +210,7 @@ async fn open(
     };
     let registry = parts.telemetry.registry();
     let metrics = Arc::new(Metrics::new(registry, &*parts.engine, &figures));
+    let quality = Arc::new(Quality::new(registry, &parts.engine, &config.quality));
     // The lock of the directory says that no other process works on these jobs.
     let orphans = store.requeue_orphans().await?;
     if orphans > 0 {
@@ -224,6 +228,7 @@ async fn open(
         files,
         engine: parts.engine,
         metrics,
+        quality,
         telemetry: parts.telemetry,
         gpu: GpuMonitor::start(catalogue::PREFIX, config.gpu.options())?,
         uploads: tokio::sync::Semaphore::new(config.limits.uploads),
@@ -240,6 +245,7 @@ fn start_workers(app: &Arc<App>, busy: Arc<AtomicUsize>) -> Workers {
         files: app.files.clone(),
         engine: Arc::clone(&app.engine),
         metrics: Arc::clone(&app.metrics),
+        quality: Arc::clone(&app.quality),
         tracer: app.telemetry.tracer().clone(),
         stop: app.stop.clone(),
         keep_scans: app.config.jobs.keep_scans,

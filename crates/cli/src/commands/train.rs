@@ -4,7 +4,7 @@ use super::evaluate::{progress, rows};
 use crate::args::{SimulationSetArgs, TrainArgs};
 use crate::failure::Failure;
 use crate::output;
-use microdiff_design::{Designer, record_phantom};
+use microdiff_design::{Designer, record_phantom, record_validation};
 use microdiff_diffusion::evaluate::{EvaluateOptions, evaluate};
 use microdiff_diffusion::training::{LogLine, TrainedBundle, TrainingOptions, train};
 use std::path::Path;
@@ -37,6 +37,10 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     .map_err(failed)?;
     let trained = trained.with_evaluation(evaluation).map_err(failed)?;
     write(&args.output, &trained)?;
+    let held_out_seed = args.simulated.simulation_seed.wrapping_add(1);
+    record_validation(&args.output, &held_out, held_out_seed, &mut |done, total| {
+        progress("scored", done, total);
+    })?;
     let model = Designer::open(&args.output)?.model();
     output::print(&format!("{}: model {}\n", args.output.display(), model.digest))
 }

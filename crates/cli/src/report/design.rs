@@ -111,6 +111,17 @@ fn write_tail(text: &mut String, document: &DesignDocument) -> std::fmt::Result 
         strange.score,
         100.0 * strange.p_value
     )?;
+    if let Some(check) = &document.quality.predictive {
+        let names: Vec<String> =
+            check.observables.iter().map(|o| o.name.name().replace('_', " ")).collect();
+        writeln!(
+            text,
+            "Predictive check: {} (p = {:.2} among simulated scans, from {})",
+            if check.flagged { "the posterior does NOT predict this scan" } else { "passed" },
+            check.p_value,
+            names.join(", ")
+        )?;
+    }
     for note in &document.notes {
         writeln!(text, "* {note}")?;
     }

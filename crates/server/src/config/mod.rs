@@ -8,12 +8,14 @@ mod gpu;
 mod health;
 mod limits;
 mod log;
+mod quality;
 mod traces;
 
 pub use gpu::GpuConfig;
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
 pub use log::{LogConfig, LogFormatName, LogSchemaName};
+pub use quality::QualityConfig;
 pub use traces::{TraceConfig, TraceProtocol};
 
 use crate::ServerError;
@@ -39,6 +41,8 @@ pub struct Config {
     pub jobs: JobConfig,
     /// The four health checks.
     pub health: HealthConfig,
+    /// How the model is watched while it serves.
+    pub quality: QualityConfig,
     /// How GPUs are watched.
     pub gpu: GpuConfig,
     /// Log lines.
@@ -70,6 +74,7 @@ impl Default for Config {
             limits: LimitConfig::default(),
             jobs: JobConfig::default(),
             health: HealthConfig::default(),
+            quality: QualityConfig::default(),
             gpu: GpuConfig::default(),
             log: LogConfig::default(),
             traces: TraceConfig::default(),
@@ -196,6 +201,7 @@ impl Config {
         self.limits.check()?;
         self.jobs.check()?;
         self.health.check()?;
+        self.quality.check()?;
         self.gpu.check()?;
         if !self.listen.admin.ip().is_loopback() {
             return Err(ServerError::Config(format!(
@@ -277,6 +283,7 @@ mod tests {
         assert!(refusal("[log]\nrotate_bytes = 1").contains("log.rotate_bytes = 1 is outside"));
         assert!(refusal("[log]\nkeep_days = 0").contains("log.keep_days = 0 is outside"));
         assert!(refusal("[traces]\nendpoint = \"ftp://x\"").contains("traces.endpoint"));
+        assert!(refusal("[quality]\ndrift_window = 5").contains("quality.drift_window = 5"));
         assert!(refusal("[health.gpu]\npolicy = \"maybe\"").contains("line 2"));
     }
 

@@ -1,7 +1,10 @@
 use crate::App;
+use crate::quality::{LiveEvaluation, set_name};
 use axum::Json;
 use axum::extract::State;
+use microdiff_design::SetScore;
 use microdiff_domain::{Alloy, Parameter, Process};
+use microdiff_telemetry::rfc3339;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -29,7 +32,38 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
         "alloys": Alloy::ALL.map(Alloy::name),
         "processes": Process::ALL.map(Process::name),
         "evaluation": evaluation,
+        "live_evaluation": app.quality.latest().as_ref().map(live),
     }]}))
+}
+
+/// The last scoring by this process, with all it rests on.
+fn live(found: &LiveEvaluation) -> Value {
+    let recorded = |score: &SetScore| {
+        let same = found.facts.recorded.iter().find(|other| other.regime == score.regime);
+        same.map(|same| same.skill)
+    };
+    let sets: Vec<Value> = found
+        .scores
+        .iter()
+        .map(|score| {
+            json!({
+                "validation_set": set_name(score),
+                "skill": score.skill,
+                "recorded_skill": recorded(score),
+                "samples": score.cases,
+                "coverage_90": score.coverage_90,
+            })
+        })
+        .collect();
+    json!({
+        "evaluated": rfc3339(found.at),
+        "seconds": found.seconds,
+        "cases": found.facts.cases,
+        "draws_per_case": found.facts.samples,
+        "digest": found.facts.digest,
+        "simulator_version": found.facts.simulator_version,
+        "sets": sets,
+    })
 }
 
 /// `GET /v1/alloys`: the known alloys and the range of each parameter in the prior.

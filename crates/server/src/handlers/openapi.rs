@@ -2,7 +2,7 @@
 
 use crate::problem::PROBLEM_JSON;
 use axum::Json;
-use microdiff_design::DesignRequest;
+use microdiff_design::{DesignRequest, Observable};
 use microdiff_domain::{Alloy, Parameter, Process};
 use serde_json::{Map, Value, json};
 
@@ -222,7 +222,7 @@ fn design() -> Value {
         "description": "The answer document microdiff.design/1",
         "required": [
             "schema", "basis", "scan", "request", "analysis", "posterior", "prior", "defects",
-            "out_of_distribution", "model", "notes", "timings_ms", "seed",
+            "out_of_distribution", "quality", "model", "notes", "timings_ms", "seed",
         ],
         "properties": {
             "schema": { "const": microdiff_design::DESIGN_SCHEMA },
@@ -241,10 +241,55 @@ fn design() -> Value {
                     "flagged": { "type": "boolean" },
                 },
             },
+            "quality": quality(),
             "model": { "type": "object" },
             "notes": { "type": "array", "items": { "type": "string" } },
             "timings_ms": { "type": "object", "additionalProperties": { "type": "number" } },
             "seed": { "type": "integer" },
+        },
+    })
+}
+
+fn quality() -> Value {
+    let number = json!({ "type": "number" });
+    let text = json!({ "type": "string" });
+    let numbers = json!({ "type": "object", "additionalProperties": number });
+    let percentages = object(
+        &["value", "percentile"],
+        &json!({ "type": "number", "description": "In the unit of the schema; per cent of training scans below" }),
+    );
+    let mut check = object(
+        &[
+            "measured",
+            "predicted_p05",
+            "predicted_median",
+            "predicted_p95",
+            "discrepancy",
+            "p_value",
+        ],
+        &number,
+    );
+    check["properties"]["name"] = json!({ "enum": Observable::ALL.map(Observable::name) });
+    let mut unusual = object(&["value", "median", "percentile", "deviation"], &number);
+    unusual["properties"]["name"] = text.clone();
+    unusual["properties"]["unit"] = text;
+    json!({
+        "type": "object",
+        "description": "What the answer says of its own trustworthiness; nothing here knows the truth",
+        "properties": {
+            "predictive": {
+                "type": ["object", "null"],
+                "description": "Whether the posterior's draws predict what was measured",
+                "properties": {
+                    "p_value": { "type": "number", "minimum": 0, "maximum": 1 },
+                    "flagged": { "type": "boolean" },
+                    "draws": { "type": "integer" },
+                    "observables": { "type": "array", "items": check },
+                },
+            },
+            "information_gain_nats": numbers,
+            "unusual": { "type": "array", "items": unusual },
+            "descriptors": { "type": "object", "additionalProperties": percentages },
         },
     })
 }

@@ -3,6 +3,7 @@ use super::watch::{OpenSpans, Watch};
 use crate::engine::{Engine, EngineFailure};
 use crate::metrics::{Metrics, observe};
 use crate::problem::{Failure, FailureKind};
+use crate::quality::Quality;
 use crate::spans;
 use crate::stop::Stop;
 use crate::store::{Claim, Outcome, ScanFiles, now_ms};
@@ -21,6 +22,7 @@ pub(crate) struct Crew {
     pub(crate) files: ScanFiles,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) quality: Arc<Quality>,
     pub(crate) tracer: Tracer,
     pub(crate) stop: Stop,
     pub(crate) keep_scans: bool,
@@ -238,6 +240,7 @@ impl Crew {
 
     fn count_answer(&self, document: &DesignDocument) {
         self.metrics.samples.add(document.request.samples as u64);
+        self.quality.record(document);
         self.metrics.ood_score.observe(document.out_of_distribution.score);
         if document.out_of_distribution.flagged {
             self.metrics.ood_flagged.inc();

@@ -18,6 +18,8 @@ mod observability;
 #[cfg(test)]
 mod prometheus;
 #[cfg(test)]
+mod quality;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod store;

@@ -49,7 +49,9 @@ async fn one_design_moves_the_metrics_it_should() {
     }
     assert!(server.metric("microdiff_active_connections").await >= 1.0);
     assert!(server.metric("microdiff_storage_free_bytes").await > 0.0);
-    assert!(server.metrics().await.contains(&format!("microdiff_model_accuracy{{{MODEL},")));
+    assert!(
+        server.metrics().await.contains(&format!("microdiff_model_accuracy_recorded{{{MODEL},"))
+    );
     assert!(server.gpu_metrics().await.contains("microdiff_gpu_devices"));
     server.drain().await;
 }

@@ -41,6 +41,8 @@ pub fn config(dir: &Path) -> Config {
         address.set_port(0);
     }
     config.limits.free_bytes = 0;
+    // Costs seconds of a core; the tests of it turn it on.
+    config.quality.evaluate = false;
     config.log.file = Some(dir.join("microdiff.log"));
     config
 }

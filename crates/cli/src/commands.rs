@@ -3,6 +3,7 @@
 pub mod analyze;
 pub mod design;
 pub mod evaluate;
+pub mod replay;
 pub mod serve;
 pub mod simulate;
 #[cfg(feature = "train")]

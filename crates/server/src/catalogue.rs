@@ -170,6 +170,29 @@ pub const DB_CONNECTIONS: MetricSpec =
     MetricSpec::gauge("microdiff_database_connections", "Connections to the job database.")
         .labels(&[LabelSpec::closed("state", &["open", "idle"])]);
 
+const FLIGHT_CLASS: LabelSpec = LabelSpec::closed(
+    "class",
+    &["failed", "refused", "out_of_distribution", "slow", "request", "normal"],
+);
+/// Records that the flight recorder took.
+pub const FLIGHT_RECORDS: MetricSpec = MetricSpec::counter(
+    "microdiff_flight_records_total",
+    "Records that the flight recorder took, by class.",
+)
+.labels(&[FLIGHT_CLASS])
+.observed();
+/// Records that had to go.
+pub const FLIGHT_EVICTIONS: MetricSpec = MetricSpec::counter(
+    "microdiff_flight_evictions_total",
+    "Records that the flight recorder let go for newer ones of their class.",
+)
+.labels(&[FLIGHT_CLASS])
+.observed();
+/// Records held.
+pub const FLIGHT_HELD: MetricSpec =
+    MetricSpec::gauge("microdiff_flight_held", "Records that the flight recorder holds, by class.")
+        .labels(&[FLIGHT_CLASS]);
+
 /// The rows above, in the order of the reference page.
 pub static METRICS: &[MetricSpec] = &[
     INFERENCE_DURATION,
@@ -197,11 +220,15 @@ pub static METRICS: &[MetricSpec] = &[
     WORKERS,
     STORAGE_FREE,
     DB_CONNECTIONS,
+    FLIGHT_RECORDS,
+    FLIGHT_EVICTIONS,
+    FLIGHT_HELD,
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flight::CLASSES;
     use microdiff_domain::{Alloy, Phase};
     use microdiff_telemetry::metrics::{LabelValues, Registry};
 
@@ -221,5 +248,6 @@ mod tests {
     fn labels_list_what_the_domain_knows() {
         assert!(values(ALLOY).iter().take(4).eq(Alloy::ALL.map(Alloy::name).iter()));
         assert!(values(PHASE).iter().eq(Phase::ALL.map(Phase::name).iter()));
+        assert!(values(FLIGHT_CLASS).iter().eq(CLASSES.iter().map(|class| &class.name)));
     }
 }

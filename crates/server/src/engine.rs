@@ -64,6 +64,10 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// When it could not be run.
     fn canary(&self) -> Result<Canary, EngineFailure>;
+    /// SHA-256 of a scan, as an answer's document would have it; `None` when it cannot be read.
+    fn scan_sha256(&self, scan: &Path) -> Option<String> {
+        microdiff_design::scan_sha256(scan).ok()
+    }
 }
 
 impl Engine for Designer {

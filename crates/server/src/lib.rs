@@ -13,10 +13,12 @@ mod checks;
 pub mod config;
 mod engine;
 mod error;
+mod flight;
 mod handlers;
 pub mod jobs;
 mod listen;
 mod metrics;
+mod objectives;
 mod present;
 pub mod problem;
 mod router;
@@ -28,6 +30,7 @@ pub mod store;
 pub use config::{Config, Overrides};
 pub use engine::{Accuracy, Canary, Engine, EngineFailure};
 pub use error::ServerError;
+pub use flight::DesignDetails;
 pub use handlers::openapi::document as openapi_document;
 pub use service::{Parts, Ready, run, serve, telemetry, telemetry_options};
 pub use stop::Stop;
@@ -43,6 +46,8 @@ struct App {
     metrics: Arc<metrics::Metrics>,
     telemetry: microdiff_telemetry::Telemetry,
     gpu: microdiff_telemetry::gpu::GpuMonitor,
+    flight: Arc<flight::Flight>,
+    objectives: Arc<objectives::Objectives>,
     uploads: tokio::sync::Semaphore,
     stop: Stop,
 }

@@ -2,9 +2,11 @@
 
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::flight::Flight;
 use crate::jobs::{Crew, JobQueue, Workers};
 use crate::listen::{self, Bound, Role, ServeOptions};
 use crate::metrics::{Metrics, StartFigures};
+use crate::objectives::Objectives;
 use crate::store::{JobStore, ScanFiles, now_ms};
 use crate::{App, ServerError, Stop, catalogue, checks, router};
 use axum::Router;
@@ -96,6 +98,7 @@ impl Ready {
 pub async fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), ServerError> {
     config.check()?;
     let (telemetry, guard) = telemetry(&config)?;
+    crate::flight::write_on_panic();
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let outcome = load_and_serve(config, telemetry, stop, on_ready).await;
@@ -188,6 +191,7 @@ pub async fn serve(
         tasks.spawn(listen::serve(bound.listener, routes, options, stop.clone()));
     }
     let upkeep = tokio::spawn(keep_house(Arc::clone(&app)));
+    let objectives = tokio::spawn(Arc::clone(&app.objectives).keep());
     health.set_ready();
     if let Some(ready) = ready {
         tracing::info!(api = %ready.api, metrics = %ready.metrics, "serving");
@@ -197,6 +201,9 @@ pub async fn serve(
     health.set_draining();
     drain(&app, &mut workers, &mut tasks).await;
     upkeep.abort();
+    objectives.abort();
+    app.objectives.save();
+    app.flight.write("drain");
     app.queue.store().close().await;
     app.files.release();
     tracing::info!("stopped");
@@ -230,7 +237,10 @@ async fn open(
     {
         tracing::warn!(error = %error, "cannot remove scans that nobody needs");
     }
+    let model_digest = parts.engine.model().digest;
     let app = App {
+        flight: Flight::new(&config, model_digest, &parts.telemetry),
+        objectives: Objectives::open(&config.slo, files.root(), &parts.telemetry),
         queue: Arc::new(JobQueue::new(store, config.jobs.clone())),
         files,
         engine: parts.engine,
@@ -252,6 +262,8 @@ fn start_workers(app: &Arc<App>, busy: Arc<AtomicUsize>) -> Workers {
         engine: Arc::clone(&app.engine),
         metrics: Arc::clone(&app.metrics),
         tracer: app.telemetry.tracer().clone(),
+        flight: Arc::clone(&app.flight),
+        objectives: Arc::clone(&app.objectives),
         stop: app.stop.clone(),
         keep_scans: app.config.jobs.keep_scans,
         busy,
@@ -279,7 +291,7 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
             Role::Gpu => {
                 routes.merge(metrics_routes(app.gpu.registry(), "/gpu-metrics").with_state(()))
             }
-            Role::Admin => routes.merge(router::admin()),
+            Role::Admin => routes.merge(router::admin(bound.roles.contains(&Role::Api))),
         };
     }
     let layer = HttpLayer::new(&app.telemetry, HttpOptions::default());

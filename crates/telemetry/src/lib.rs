@@ -10,6 +10,8 @@
 pub mod builtin;
 mod clock;
 mod error;
+mod files;
+pub mod flight;
 pub mod gpu;
 pub mod health;
 pub mod http;
@@ -17,6 +19,7 @@ pub mod logs;
 pub mod metrics;
 mod process;
 pub mod redaction;
+pub mod slo;
 pub mod traces;
 
 use std::time::{Duration, Instant};

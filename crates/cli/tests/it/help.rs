@@ -6,7 +6,7 @@ use std::path::Path;
 #[test]
 fn help_matches_its_golden() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for command in ["", "design", "analyze", "simulate", "evaluate", "serve"] {
+    for command in ["", "design", "analyze", "simulate", "evaluate", "replay", "serve"] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let help = succeed(&args);
         let name = if command.is_empty() { "microdiff" } else { command };

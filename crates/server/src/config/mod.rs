@@ -4,14 +4,18 @@
 //! refused. It deliberately reads no environment variable of its own: the standard `OTEL_*` ones
 //! are read by the telemetry crate.
 
+mod flight;
 mod gpu;
 mod health;
 mod limits;
+mod slo;
 mod traces;
 
+pub use flight::FlightConfig;
 pub use gpu::GpuConfig;
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
+pub use slo::SloConfig;
 pub use traces::{TraceConfig, TraceProtocol};
 
 use crate::ServerError;
@@ -45,6 +49,10 @@ pub struct Config {
     pub log: LogConfig,
     /// Spans.
     pub traces: TraceConfig,
+    /// What the flight recorder keeps.
+    pub flight: FlightConfig,
+    /// What the service promises.
+    pub slo: SloConfig,
     /// Seconds given to running work, open requests and telemetry when asked to stop.
     pub drain_deadline_seconds: u64,
 }
@@ -61,6 +69,8 @@ impl Default for Config {
             gpu: GpuConfig::default(),
             log: LogConfig::default(),
             traces: TraceConfig::default(),
+            flight: FlightConfig::default(),
+            slo: SloConfig::default(),
             // Below the 30 s that Kubernetes grants by default.
             drain_deadline_seconds: 25,
         }
@@ -186,6 +196,8 @@ impl Config {
         self.jobs.check()?;
         self.health.check()?;
         self.gpu.check()?;
+        self.flight.check()?;
+        self.slo.check()?;
         if !self.listen.admin.ip().is_loopback() {
             return Err(ServerError::Config(format!(
                 "listen.admin = \"{}\": must be a loopback address, the admin listener asks for \
@@ -269,6 +281,11 @@ mod tests {
         assert!(refusal("[listen]\napi = \"localhost\"").contains("line 2"));
         assert!(refusal("[log]\nlevel = \"loud\"").contains("log.level"));
         assert!(refusal("[traces]\nendpoint = \"ftp://x\"").contains("traces.endpoint"));
+        assert!(refusal("[flight]\ncapacity = 5").contains("flight.capacity = 5 is outside 6 to"));
+        assert!(refusal("[slo]\navailability = 1").contains("slo.availability = 1 is outside"));
+        assert!(refusal("[slo]\nlatency_seconds = nan").contains("slo.latency_seconds = NaN"));
+        assert!(refusal("[slo]\nlatency_ratio = 0.3").contains("slo.latency_ratio = 0.3"));
+        assert!(refusal("[slo]\nwindow_days = 0").contains("slo.window_days = 0 is outside 1"));
         assert!(refusal("[health.gpu]\npolicy = \"maybe\"").contains("line 2"));
     }
 

@@ -12,9 +12,11 @@ mod connections;
 mod layer;
 mod recorder;
 mod routes;
+mod totals;
 
 pub use body::RecordedBody;
 pub use connections::{CountedConnection, CountedListener, active_connections};
 pub use layer::{HttpLayer, HttpOptions, HttpService, ResponseFuture};
 pub use recorder::{ErrorType, RequestContext};
 pub use routes::{health_routes, metrics_routes};
+pub use totals::request_totals;

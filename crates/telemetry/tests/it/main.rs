@@ -3,11 +3,13 @@
 
 mod collector;
 mod collector_faults;
+mod flight;
 mod gpu;
 mod health;
 mod http;
 mod logs;
 mod metrics;
+mod slo;
 #[path = "../stub_nvml/mod.rs"]
 mod stub_nvml;
 mod traces;

@@ -172,7 +172,7 @@ pub const DB_CONNECTIONS: MetricSpec =
 
 const FLIGHT_CLASS: LabelSpec = LabelSpec::closed(
     "class",
-    &["failed", "refused", "out_of_distribution", "slow", "request", "normal"],
+    &["failed", "refused", "out_of_distribution", "slow", "request", "abandoned", "normal"],
 );
 /// Records that the flight recorder took.
 pub const FLIGHT_RECORDS: MetricSpec = MetricSpec::counter(

@@ -88,7 +88,7 @@ pub struct ListenConfig {
     pub metrics: SocketAddr,
     /// `/gpu-metrics`.
     pub gpu: SocketAddr,
-    /// Log level, cardinality and drain. Loopback only: it asks for no credentials.
+    /// Flight records, objectives, log level, cardinality and drain. Loopback only: it asks for no credentials.
     pub admin: SocketAddr,
 }
 
@@ -281,7 +281,7 @@ mod tests {
         assert!(refusal("[listen]\napi = \"localhost\"").contains("line 2"));
         assert!(refusal("[log]\nlevel = \"loud\"").contains("log.level"));
         assert!(refusal("[traces]\nendpoint = \"ftp://x\"").contains("traces.endpoint"));
-        assert!(refusal("[flight]\ncapacity = 5").contains("flight.capacity = 5 is outside 6 to"));
+        assert!(refusal("[flight]\ncapacity = 5").contains("flight.capacity = 5 is outside 7 to"));
         assert!(refusal("[slo]\navailability = 1").contains("slo.availability = 1 is outside"));
         assert!(refusal("[slo]\nlatency_seconds = nan").contains("slo.latency_seconds = NaN"));
         assert!(refusal("[slo]\nlatency_ratio = 0.3").contains("slo.latency_ratio = 0.3"));

@@ -18,6 +18,7 @@ use microdiff_telemetry::flight::{
 use microdiff_telemetry::metrics::Registry;
 use microdiff_telemetry::traces::TraceContext;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -26,6 +27,7 @@ const REFUSED: &str = "refused";
 const OUT_OF_DISTRIBUTION: &str = "out_of_distribution";
 const SLOW: &str = "slow";
 const REQUEST: &str = "request";
+const ABANDONED: &str = "abandoned";
 const NORMAL: &str = "normal";
 
 const fn newest(name: &'static str, share: usize) -> FlightClass {
@@ -34,14 +36,16 @@ const fn newest(name: &'static str, share: usize) -> FlightClass {
 
 /// The classes, the gravest first: a record is held by the first that it has a reason for. Designs
 /// that failed by our own fault stand apart from those whose scan or request was refused, so that
-/// no series of bad uploads evicts a fault; failed requests beside a design stand apart from both.
+/// no series of bad uploads evicts a fault; failed requests beside a design stand apart from both,
+/// and from those whose client left, which is an everyday thing.
 pub(crate) static CLASSES: &[FlightClass] = &[
     newest(FAILED, 4),
     newest(REFUSED, 2),
     newest(OUT_OF_DISTRIBUTION, 3),
     newest(SLOW, 3),
     newest(REQUEST, 2),
-    FlightClass { name: NORMAL, share: 2, keep: Keep::Sample },
+    newest(ABANDONED, 1),
+    FlightClass { name: NORMAL, share: 1, keep: Keep::Sample },
 ];
 
 /// Panics in a row write one file: the first tells as much as the next.
@@ -177,8 +181,7 @@ impl Flight {
 
     /// Writes what is held to a file, if the configuration says so.
     pub(crate) fn write(&self, reason: &str) {
-        let Some(files) = &self.files else { return };
-        match files.write(&self.recorder, reason) {
+        match self.store(reason) {
             Ok(None) => {}
             Ok(Some(path)) => {
                 tracing::info!(file = %path.display(), reason, "flight records written");
@@ -187,14 +190,26 @@ impl Flight {
         }
     }
 
-    /// Writes what is held after a panic, unless that was done a moment ago.
+    /// Writes what is held after the panic of a design, unless that was done a moment ago.
     pub(crate) fn write_after_panic(&self) {
-        // Whoever holds the lock is writing.
-        let Ok(mut last) = self.last_panic.try_lock() else { return };
-        if last.is_none_or(|at| at.elapsed() > PANIC_EVERY) {
-            *last = Some(Instant::now());
+        if self.is_first_panic() {
             self.write("panic");
         }
+    }
+
+    fn store(&self, reason: &str) -> std::io::Result<Option<PathBuf>> {
+        self.files.as_ref().map_or(Ok(None), |files| files.write(&self.recorder, reason))
+    }
+
+    /// Whether no panic was written a moment ago; counts this one as written.
+    fn is_first_panic(&self) -> bool {
+        // Whoever holds the lock is asking for the same.
+        let Ok(mut last) = self.last_panic.try_lock() else { return false };
+        let first = last.is_none_or(|at| at.elapsed() > PANIC_EVERY);
+        if first {
+            *last = Some(Instant::now());
+        }
+        first
     }
 }
 
@@ -219,7 +234,10 @@ pub(crate) fn write_on_panic() {
             }
             Err(TryLockError::WouldBlock) => return,
         };
-        live.iter().for_each(|flight| flight.write_after_panic());
+        for flight in live.iter().filter(|flight| flight.is_first_panic()) {
+            // The panic has its log line; a further one might go through what has just broken.
+            let _ = flight.store("panic");
+        }
     }));
 }
 

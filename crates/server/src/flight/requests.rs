@@ -1,7 +1,7 @@
 //! API requests that fail beside any design: the database is away, the client leaves, a handler
 //! breaks. Failed designs are recorded by their worker.
 
-use super::{Flight, REQUEST};
+use super::{ABANDONED, Flight, REQUEST};
 use crate::App;
 use crate::handlers::designs::Origin;
 use crate::present;
@@ -53,18 +53,18 @@ impl Watched {
         match response.extensions().get::<Problem>() {
             // The design has a record of its own.
             Some(problem) if problem.error_type() == "design_failed" => {}
-            Some(problem) => self.record(status.as_str().to_owned(), problem.error_type()),
-            None => self.record(status.as_str().to_owned(), "internal"),
+            Some(problem) => self.record(REQUEST, status.as_str(), problem.error_type()),
+            None => self.record(REQUEST, status.as_str(), "internal"),
         }
     }
 
-    fn record(&self, status: String, error_type: &'static str) {
+    fn record(&self, class: &str, status: &str, error_type: &'static str) {
         let known = ["GET", "HEAD", "POST"].into_iter();
         let method = known.into_iter().find(|known| *known == self.method.as_str());
         let endpoint = self.endpoint.as_ref().map_or("", MatchedPath::as_str).to_owned();
         let trace = self.origin.span.as_ref().map(|span| span.context().trace_id);
         self.flight.recorder.record(
-            &[REQUEST],
+            &[class],
             FlightRecord {
                 id: self.origin.request_id.clone(),
                 request_id: self.origin.request_id.clone(),
@@ -72,7 +72,7 @@ impl Watched {
                 time: SystemTime::now(),
                 method: method.unwrap_or("other"),
                 endpoint: endpoint.into(),
-                status: status.into(),
+                status: status.to_owned().into(),
                 error_type: Some(error_type.into()),
                 duration: self.started.elapsed(),
                 phases: Vec::new(),
@@ -86,9 +86,10 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if !self.answered {
-            let (status, why) =
-                if std::thread::panicking() { ("500", "panic") } else { ("499", "cancelled") };
-            self.record(status.to_owned(), why);
+            match std::thread::panicking() {
+                true => self.record(REQUEST, "500", "panic"),
+                false => self.record(ABANDONED, "499", "cancelled"),
+            }
         }
     }
 }

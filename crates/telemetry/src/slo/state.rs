@@ -189,7 +189,7 @@ impl Objective {
             let totals = totals();
             let read = std::mem::replace(&mut history.read, totals);
             let total = totals.total.saturating_sub(read.total);
-            // The two totals are read one after the other; events between them come next time.
+            // Two totals that are read one after the other may be out of step by a few events.
             tally += Tally { total, bad: totals.bad.saturating_sub(read.bad).min(total) };
         }
         history.latest = history.latest.max(now);

@@ -35,6 +35,8 @@ pub enum Command {
     /// Make a model from simulations
     #[cfg(feature = "train")]
     Train(TrainArgs),
+    /// Do a served design again from its flight record and compare the draws bit for bit
+    Replay(ReplayArgs),
     /// Answer over HTTP, with health, metrics, logs and traces
     Serve(ServeArgs),
 }
@@ -196,6 +198,27 @@ pub struct TrainArgs {
     /// Directory to write the bundle to
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Id of the design, or of the request that asked for it
+    pub id: String,
+    /// Admin listener of the service that holds the record
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8002")]
+    pub admin: String,
+    /// File of records (flight-….json) to look in instead of a running service
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    pub file: Option<PathBuf>,
+    /// The scan that was asked about
+    #[arg(long, value_name = "FILE", required_unless_present = "data_dir")]
+    pub scan: Option<PathBuf>,
+    /// Data directory of a service that keeps its scans, to take the scan from
+    #[arg(long, value_name = "DIR", conflicts_with = "scan")]
+    pub data_dir: Option<PathBuf>,
+    /// Model bundle to use instead of the built-in one
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

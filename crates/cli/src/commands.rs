@@ -4,6 +4,7 @@ pub mod analyze;
 pub mod design;
 pub mod evaluate;
 pub mod record;
+pub mod replay;
 pub mod serve;
 pub mod simulate;
 #[cfg(feature = "train")]

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         args::Command::Record(args) => commands::record::run(&args),
         #[cfg(feature = "train")]
         args::Command::Train(args) => commands::train::run(&args),
+        args::Command::Replay(args) => commands::replay::run(&args),
         args::Command::Serve(args) => commands::serve::run(&args),
     };
     match outcome {

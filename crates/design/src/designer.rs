@@ -1,3 +1,4 @@
+use crate::digest::draws_sha256;
 use crate::document::{
     AnalysisSummary, BASIS, DESIGN_SCHEMA, DefectProbabilities, DesignDocument, Marginals,
     ModelSummary, OutOfDistributionSummary, RequestSummary, ScanSummary, ShapeShares,
@@ -173,6 +174,7 @@ impl Designer {
             notes,
             timings_ms: BTreeMap::new(),
             seed: request.seed,
+            draws_sha256: draws_sha256(&posterior.draws),
         })
     }
 

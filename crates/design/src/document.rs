@@ -47,6 +47,11 @@ pub struct DesignDocument {
     pub timings_ms: BTreeMap<String, f64>,
     /// Seed of the draws.
     pub seed: u64,
+    /// SHA-256 of the draws, see [`crate::draws_sha256`]: whoever repeats the question with the same
+    /// model can prove that the answer is the same to the last bit. Empty in documents written
+    /// before there was one.
+    #[serde(default)]
+    pub draws_sha256: String,
 }
 
 /// The scan that was read.

@@ -6,6 +6,7 @@
 
 mod bundled;
 mod designer;
+mod digest;
 mod document;
 mod error;
 mod notes;
@@ -18,6 +19,7 @@ mod stopwatch;
 mod validation;
 
 pub use designer::{Design, Designer};
+pub use digest::{draws_sha256, scan_sha256};
 pub use document::{
     AnalysisSummary, BASIS, DESIGN_SCHEMA, DefectProbabilities, DesignDocument, Marginals,
     ModelSummary, OutOfDistributionSummary, RequestSummary, ScanSummary, ShapeShares,

@@ -287,6 +287,29 @@ pub const DB_CONNECTIONS: MetricSpec =
     MetricSpec::gauge("microdiff_database_connections", "Connections to the job database.")
         .labels(&[LabelSpec::closed("state", &["open", "idle"])]);
 
+const FLIGHT_CLASS: LabelSpec = LabelSpec::closed(
+    "class",
+    &["failed", "refused", "out_of_distribution", "slow", "request", "abandoned", "normal"],
+);
+/// Records that the flight recorder took.
+pub const FLIGHT_RECORDS: MetricSpec = MetricSpec::counter(
+    "microdiff_flight_records_total",
+    "Records that the flight recorder took, by class.",
+)
+.labels(&[FLIGHT_CLASS])
+.observed();
+/// Records that had to go.
+pub const FLIGHT_EVICTIONS: MetricSpec = MetricSpec::counter(
+    "microdiff_flight_evictions_total",
+    "Records that the flight recorder let go for newer ones of their class.",
+)
+.labels(&[FLIGHT_CLASS])
+.observed();
+/// Records held.
+pub const FLIGHT_HELD: MetricSpec =
+    MetricSpec::gauge("microdiff_flight_held", "Records that the flight recorder holds, by class.")
+        .labels(&[FLIGHT_CLASS]);
+
 /// The rows above, in the order of the reference page.
 pub static METRICS: &[MetricSpec] = &[
     INFERENCE_DURATION,
@@ -325,11 +348,15 @@ pub static METRICS: &[MetricSpec] = &[
     WORKERS,
     STORAGE_FREE,
     DB_CONNECTIONS,
+    FLIGHT_RECORDS,
+    FLIGHT_EVICTIONS,
+    FLIGHT_HELD,
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flight::CLASSES;
     use microdiff_design::Observable;
     use microdiff_domain::{Alloy, Parameter, Phase};
     use microdiff_telemetry::metrics::{LabelValues, Registry};
@@ -353,5 +380,6 @@ mod tests {
         let of = |spec: &MetricSpec| values(spec.labels[0]).to_vec();
         assert_eq!(of(&PREDICTIVE_ERROR), Observable::ALL.map(Observable::name));
         assert_eq!(of(&INFORMATION_GAIN), Parameter::ALL.map(Parameter::name));
+        assert!(values(FLIGHT_CLASS).iter().eq(CLASSES.iter().map(|class| &class.name)));
     }
 }

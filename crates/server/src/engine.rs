@@ -100,6 +100,10 @@ pub trait Engine: Send + Sync + 'static {
     fn reference(&self) -> Option<&DescriptorReference> {
         None
     }
+    /// SHA-256 of a scan, as an answer's document would have it; `None` when it cannot be read.
+    fn scan_sha256(&self, scan: &Path) -> Option<String> {
+        microdiff_design::scan_sha256(scan).ok()
+    }
 }
 
 impl Engine for Designer {

@@ -13,11 +13,13 @@ mod checks;
 pub mod config;
 mod engine;
 mod error;
+mod flight;
 mod handlers;
 pub mod jobs;
 mod listen;
 pub mod log_fields;
 mod metrics;
+mod objectives;
 mod present;
 pub mod problem;
 mod quality;
@@ -31,6 +33,7 @@ pub mod store;
 pub use config::{Config, Overrides};
 pub use engine::{Accuracy, Canary, Engine, EngineFailure, ValidationFacts};
 pub use error::ServerError;
+pub use flight::DesignDetails;
 pub use handlers::openapi::document as openapi_document;
 pub use service::{Parts, Ready, run, serve, telemetry, telemetry_options};
 pub use stop::Stop;
@@ -47,6 +50,8 @@ struct App {
     quality: Arc<quality::Quality>,
     telemetry: microdiff_telemetry::Telemetry,
     gpu: microdiff_telemetry::gpu::GpuMonitor,
+    flight: Arc<flight::Flight>,
+    objectives: Arc<objectives::Objectives>,
     uploads: tokio::sync::Semaphore,
     stop: Stop,
 }

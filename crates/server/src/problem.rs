@@ -135,6 +135,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "unknown_design", detail)
     }
 
+    /// 404: no such flight record.
+    #[must_use]
+    pub fn unknown_flight() -> Self {
+        let detail = "The flight recorder holds no record of this id; older ones make room.";
+        Self::new(StatusCode::NOT_FOUND, "unknown_flight", detail)
+    }
+
     /// 405: the route does not take this method.
     #[must_use]
     pub fn wrong_method() -> Self {

@@ -1,7 +1,10 @@
 //! Which address leads where, on each listener.
 
 use crate::App;
-use crate::handlers::{admin, designs, index, models, openapi, unknown_route, wrong_method};
+use crate::flight::watch;
+use crate::handlers::{
+    admin, designs, flight, index, models, openapi, unknown_route, wrong_method,
+};
 use crate::listen::Role;
 use crate::present;
 use crate::problem::Problem;
@@ -35,6 +38,10 @@ pub(crate) fn endpoints(role: Role) -> &'static [(Method, &'static str)] {
         Role::Metrics => &[(Method::GET, "/metrics")],
         Role::Gpu => &[(Method::GET, "/gpu-metrics")],
         Role::Admin => &[
+            (Method::GET, "/"),
+            (Method::GET, "/flight"),
+            (Method::GET, "/flight/{id}"),
+            (Method::GET, "/slo"),
             (Method::GET, "/loglevel"),
             (Method::PUT, "/loglevel"),
             (Method::PUT, "/loglevel/{logger}"),
@@ -60,11 +67,17 @@ pub(crate) fn api(app: &Arc<App>) -> Router<Arc<App>> {
         // Waits as long as it was asked to; the database has its own deadline.
         .route("/v1/designs/{id}", get(designs::get))
         .merge(quick)
+        .route_layer(from_fn_with_state(Arc::clone(app), watch))
 }
 
-/// The routes of the admin listener.
-pub(crate) fn admin() -> Router<Arc<App>> {
-    Router::new()
+/// The routes of the admin listener; on the socket of the API, `/` is the API's page.
+pub(crate) fn admin(beside_api: bool) -> Router<Arc<App>> {
+    let index =
+        if beside_api { Router::new() } else { Router::new().route("/", get(admin::index)) };
+    index
+        .route("/flight", get(flight::list))
+        .route("/flight/{id}", get(flight::get))
+        .route("/slo", get(flight::slo))
         .route("/loglevel", get(admin::log_level).put(admin::set_log_level))
         .route("/loglevel/{logger}", put(admin::set_logger_level).delete(admin::unset_logger_level))
         .route("/cardinality", get(admin::cardinality))

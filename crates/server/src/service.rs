@@ -2,10 +2,12 @@
 
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::flight::Flight;
 use crate::jobs::{Crew, JobQueue, Workers};
 use crate::listen::{self, Bound, Role, ServeOptions};
 use crate::log_fields::{LOG_FIELDS, LOGGERS};
 use crate::metrics::{Metrics, StartFigures};
+use crate::objectives::Objectives;
 use crate::quality::{self, Quality};
 use crate::reload::reload_on_hangup;
 use crate::store::{JobStore, ScanFiles, now_ms};
@@ -99,6 +101,7 @@ impl Ready {
 pub async fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), ServerError> {
     config.check()?;
     let (telemetry, guard) = telemetry(&config)?;
+    crate::flight::write_on_panic();
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     reload_on_hangup(config.clone(), telemetry.logs().clone())?;
@@ -178,6 +181,7 @@ pub async fn serve(
         tasks.spawn(listen::serve(bound.listener, routes, options, stop.clone()));
     }
     let upkeep = tokio::spawn(keep_house(Arc::clone(&app)));
+    let objectives = tokio::spawn(Arc::clone(&app.objectives).keep());
     health.set_ready();
     let evaluator = quality::start(&app, health.clone(), busy);
     if let Some(ready) = ready {
@@ -189,6 +193,9 @@ pub async fn serve(
     drain(&app, &mut workers, &mut tasks).await;
     upkeep.abort();
     evaluator.abort();
+    objectives.abort();
+    app.objectives.save();
+    app.flight.write("drain");
     app.queue.store().close().await;
     app.files.release();
     tracing::info!("stopped");
@@ -223,7 +230,10 @@ async fn open(
     {
         tracing::warn!(error = %error, "cannot remove scans that nobody needs");
     }
+    let model_digest = parts.engine.model().digest;
     let app = App {
+        flight: Flight::new(&config, model_digest, &parts.telemetry),
+        objectives: Objectives::open(&config.slo, files.root(), &parts.telemetry),
         queue: Arc::new(JobQueue::new(store, config.jobs.clone())),
         files,
         engine: parts.engine,
@@ -247,6 +257,8 @@ fn start_workers(app: &Arc<App>, busy: Arc<AtomicUsize>) -> Workers {
         metrics: Arc::clone(&app.metrics),
         quality: Arc::clone(&app.quality),
         tracer: app.telemetry.tracer().clone(),
+        flight: Arc::clone(&app.flight),
+        objectives: Arc::clone(&app.objectives),
         stop: app.stop.clone(),
         keep_scans: app.config.jobs.keep_scans,
         busy,
@@ -274,7 +286,7 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
             Role::Gpu => {
                 routes.merge(metrics_routes(app.gpu.registry(), "/gpu-metrics").with_state(()))
             }
-            Role::Admin => routes.merge(router::admin()),
+            Role::Admin => routes.merge(router::admin(bound.roles.contains(&Role::Api))),
         };
     }
     let known = HttpOptions { error_types: problem::ERROR_TYPES, ..HttpOptions::default() };

@@ -79,6 +79,29 @@ pub(crate) const HEALTH_STALLS: MetricSpec = MetricSpec::counter(
     "Times that the runtime stood still for longer than liveness allows.",
 );
 
+const OBJECTIVE: LabelSpec = LabelSpec::closed("objective", &["availability", "latency", "other"]);
+
+pub(crate) const SLO_RATIO: MetricSpec = MetricSpec::gauge(
+    "slo_objective_ratio",
+    "Share of good events in the objective's window; absent without events.",
+)
+.unit(Unit::Ratio)
+.labels(&[OBJECTIVE])
+.absent_until_set();
+pub(crate) const SLO_BUDGET: MetricSpec = MetricSpec::gauge(
+    "slo_error_budget_remaining_ratio",
+    "Share of the objective's error budget that is left: 1 untouched, 0 spent, below 0 overspent.",
+)
+.unit(Unit::Ratio)
+.labels(&[OBJECTIVE])
+.absent_until_set();
+pub(crate) const SLO_BURN: MetricSpec = MetricSpec::gauge(
+    "slo_burn_rate",
+    "How fast the objective's error budget is spent: 1 spends it exactly in its window.",
+)
+.labels(&[OBJECTIVE, LabelSpec::closed("window", &["5m", "30m", "1h", "6h", "3d"])])
+.absent_until_set();
+
 pub(crate) const BUILD_INFO: MetricSpec =
     MetricSpec::gauge("build_info", "Always 1; the labels say what is running.")
         .labels(&[LabelSpec::open("service"), LabelSpec::open("version")])
@@ -325,6 +348,9 @@ const APPLICATION: &[MetricSpec] = &[
     HEALTH_LAST_SUCCESS,
     HEALTH_RUNS,
     HEALTH_STALLS,
+    SLO_RATIO,
+    SLO_BUDGET,
+    SLO_BURN,
     BUILD_INFO,
     LOG_LINES,
     LOG_DROPPED,

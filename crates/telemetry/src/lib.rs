@@ -11,6 +11,8 @@ pub mod builtin;
 mod clock;
 mod context;
 mod error;
+mod files;
+pub mod flight;
 pub mod gpu;
 pub mod health;
 pub mod http;
@@ -19,6 +21,7 @@ pub mod metrics;
 mod process;
 pub mod redaction;
 mod runtime;
+pub mod slo;
 pub mod traces;
 
 use std::time::{Duration, Instant};

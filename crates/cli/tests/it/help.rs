@@ -6,7 +6,8 @@ use std::path::Path;
 #[test]
 fn help_matches_its_golden() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for command in ["", "design", "analyze", "simulate", "evaluate", "record", "serve"] {
+    let commands = ["", "design", "analyze", "simulate", "evaluate", "record", "replay", "serve"];
+    for command in commands {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let help = succeed(&args);
         let name = if command.is_empty() { "microdiff" } else { command };

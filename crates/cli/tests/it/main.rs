@@ -15,6 +15,8 @@ mod health;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod serve;
 #[cfg(test)]
 mod simulate;

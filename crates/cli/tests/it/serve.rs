@@ -16,7 +16,7 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub struct Service {
     pub child: Child,
     pub lines: Receiver<Value>,
-    ready: Value,
+    pub ready: Value,
 }
 
 impl Service {
@@ -140,7 +140,7 @@ impl Service {
         line.rsplit(' ').next().expect("a value").parse().expect("a number")
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = std::process::Command::new("kill")
             .args(["-s", name, &self.child.id().to_string()])
             .status()
@@ -148,7 +148,7 @@ impl Service {
         assert!(status.success());
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let end = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().expect("the child can be waited for") {

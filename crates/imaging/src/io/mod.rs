@@ -83,6 +83,13 @@ fn scan(
     Ok(Scan { voxels, grey_map, source_type, voxel_size, voxel_size_looked, sha256 })
 }
 
+/// SHA-256 of a file's bytes in hexadecimal, as [`Scan::sha256`] has it for a scan in one file.
+pub fn file_sha256(path: &Path) -> Result<String, ImagingError> {
+    let mut digest = Sha256::new();
+    hash_file(path, &mut digest)?;
+    Ok(hex(&digest.finalize()))
+}
+
 /// Opens a file and gives its length; refuses an empty one.
 fn open(path: &Path) -> Result<(BufReader<File>, u64), ImagingError> {
     let file = File::open(path).map_err(|source| unreadable(path, source))?;

@@ -4,18 +4,22 @@
 //! refused. It deliberately reads no environment variable of its own: the standard `OTEL_*` ones
 //! are read by the telemetry crate.
 
+mod flight;
 mod gpu;
 mod health;
 mod limits;
 mod log;
 mod quality;
+mod slo;
 mod traces;
 
+pub use flight::FlightConfig;
 pub use gpu::GpuConfig;
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
 pub use log::{LogConfig, LogFormatName, LogSchemaName};
 pub use quality::QualityConfig;
+pub use slo::SloConfig;
 pub use traces::{TraceConfig, TraceProtocol};
 
 use crate::ServerError;
@@ -49,6 +53,10 @@ pub struct Config {
     pub log: LogConfig,
     /// Spans.
     pub traces: TraceConfig,
+    /// What the flight recorder keeps.
+    pub flight: FlightConfig,
+    /// What the service promises.
+    pub slo: SloConfig,
     /// Seconds given to running work, open requests and telemetry when asked to stop.
     pub drain_deadline_seconds: u64,
     /// Where these settings come from, for reading them again.
@@ -78,6 +86,8 @@ impl Default for Config {
             gpu: GpuConfig::default(),
             log: LogConfig::default(),
             traces: TraceConfig::default(),
+            flight: FlightConfig::default(),
+            slo: SloConfig::default(),
             // Below the 30 s that Kubernetes grants by default.
             drain_deadline_seconds: 25,
             origin: Origin::default(),
@@ -96,7 +106,7 @@ pub struct ListenConfig {
     pub metrics: SocketAddr,
     /// `/gpu-metrics`.
     pub gpu: SocketAddr,
-    /// Log level, cardinality and drain. Loopback only: it asks for no credentials.
+    /// Flight records, objectives, log level, cardinality and drain. Loopback only: it asks for no credentials.
     pub admin: SocketAddr,
 }
 
@@ -203,6 +213,8 @@ impl Config {
         self.health.check()?;
         self.quality.check()?;
         self.gpu.check()?;
+        self.flight.check()?;
+        self.slo.check()?;
         if !self.listen.admin.ip().is_loopback() {
             return Err(ServerError::Config(format!(
                 "listen.admin = \"{}\": must be a loopback address, the admin listener asks for \
@@ -284,6 +296,11 @@ mod tests {
         assert!(refusal("[log]\nkeep_days = 0").contains("log.keep_days = 0 is outside"));
         assert!(refusal("[traces]\nendpoint = \"ftp://x\"").contains("traces.endpoint"));
         assert!(refusal("[quality]\ndrift_window = 5").contains("quality.drift_window = 5"));
+        assert!(refusal("[flight]\ncapacity = 5").contains("flight.capacity = 5 is outside 7 to"));
+        assert!(refusal("[slo]\navailability = 1").contains("slo.availability = 1 is outside"));
+        assert!(refusal("[slo]\nlatency_seconds = nan").contains("slo.latency_seconds = NaN"));
+        assert!(refusal("[slo]\nlatency_ratio = 0.3").contains("slo.latency_ratio = 0.3"));
+        assert!(refusal("[slo]\nwindow_days = 0").contains("slo.window_days = 0 is outside 1"));
         assert!(refusal("[health.gpu]\npolicy = \"maybe\"").contains("line 2"));
     }
 

@@ -1,7 +1,9 @@
-//! The admin listener: log levels, cardinality, drain. Loopback only.
+//! The admin listener: its index, log levels, cardinality, drain. Loopback only.
 
 use crate::App;
+use crate::listen::Role;
 use crate::problem::{Problem, echo};
+use crate::router;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
@@ -9,6 +11,15 @@ use microdiff_telemetry::TelemetryError;
 use microdiff_telemetry::logs::LogLevels;
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// `GET /`: what this listener serves. `docs/reference/admin.md` says what each is for.
+pub(crate) async fn index() -> Json<Value> {
+    let endpoints = router::endpoints(Role::Admin).iter();
+    let endpoints: Vec<Value> = endpoints
+        .map(|(method, path)| json!({ "method": method.as_str(), "path": path }))
+        .collect();
+    Json(json!({ "endpoints": endpoints }))
+}
 
 /// `GET /loglevel`: the levels in force, and what they mean for each logger.
 pub(crate) async fn log_level(State(app): State<Arc<App>>) -> Json<Value> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod designs;
+pub(crate) mod flight;
 mod form;
 pub(crate) mod index;
 pub(crate) mod models;

@@ -223,6 +223,7 @@ fn design() -> Value {
         "required": [
             "schema", "basis", "scan", "request", "analysis", "posterior", "prior", "defects",
             "out_of_distribution", "quality", "model", "notes", "timings_ms", "seed",
+            "draws_sha256",
         ],
         "properties": {
             "schema": { "const": microdiff_design::DESIGN_SCHEMA },
@@ -246,6 +247,10 @@ fn design() -> Value {
             "notes": { "type": "array", "items": { "type": "string" } },
             "timings_ms": { "type": "object", "additionalProperties": { "type": "number" } },
             "seed": { "type": "integer" },
+            "draws_sha256": {
+                "type": "string",
+                "description": "SHA-256 over the draws as little-endian doubles",
+            },
         },
     })
 }

@@ -4,7 +4,7 @@ use crate::store::Job;
 use microdiff_domain::{DESCRIPTOR_COUNT, Observer, Phase};
 use microdiff_telemetry::traces::{Span, SpanKind, TraceContext, Tracer};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Measures the phases of one job: a histogram observation and a span each. The engine announces,
 /// this reads the clock.
@@ -17,6 +17,7 @@ pub(super) struct Watch {
     phase: Option<(Phase, Instant)>,
     image_path: String,
     draws: [usize; 2],
+    times: Vec<(&'static str, Duration)>,
 }
 
 /// The open spans of one job. Cheap to clone; whoever comes first ends them: the engine's thread, or
@@ -105,7 +106,13 @@ impl Watch {
             phase: None,
             image_path: job.scan_name.clone(),
             draws: [job.request.steps, job.request.samples],
+            times: Vec::with_capacity(Phase::ALL.len()),
         }
+    }
+
+    /// How long each phase took that has ended, in their order.
+    pub(super) fn times(&mut self) -> Vec<(&'static str, Duration)> {
+        std::mem::take(&mut self.times)
     }
 
     /// Ends the open spans; see [`OpenSpans::finish`].
@@ -123,11 +130,13 @@ impl Observer for Watch {
     fn end(&mut self, phase: Phase) {
         let span = self.spans.lock().phase.take();
         let Some((_, at)) = self.phase.take().filter(|(begun, _)| *begun == phase) else { return };
+        let took = at.elapsed();
+        self.times.push((phase.name(), took));
         let histogram = self.metrics.phase(phase);
         match span {
-            Some(span) => observe(histogram, at.elapsed(), span.context()),
+            Some(span) => observe(histogram, took, span.context()),
             // A drain has ended the spans meanwhile.
-            None => histogram.observe(at.elapsed().as_secs_f64()),
+            None => histogram.observe(took.as_secs_f64()),
         }
     }
 }

@@ -1,13 +1,16 @@
 use super::queue::JobQueue;
 use super::watch::{OpenSpans, Watch};
 use crate::engine::{Engine, EngineFailure};
+use crate::flight::{DESIGN_THREAD, EndedDesign, Flight};
 use crate::metrics::{Metrics, observe};
+use crate::objectives::Objectives;
 use crate::problem::{Failure, FailureKind};
 use crate::quality::Quality;
 use crate::spans;
 use crate::stop::Stop;
 use crate::store::{Claim, Outcome, ScanFiles, now_ms};
 use microdiff_design::DesignDocument;
+use microdiff_domain::Phase;
 use microdiff_telemetry::traces::{Span, TraceContext, Tracer};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -24,11 +27,16 @@ pub(crate) struct Crew {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quality: Arc<Quality>,
     pub(crate) tracer: Tracer,
+    pub(crate) flight: Arc<Flight>,
+    pub(crate) objectives: Arc<Objectives>,
     pub(crate) stop: Stop,
     pub(crate) keep_scans: bool,
     /// Jobs running now; the canary stands back while there are any.
     pub(crate) busy: Arc<AtomicUsize>,
 }
+
+/// A failed scan up to this size is digested for its flight record: a moment's work.
+const DIGESTED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// The running workers.
 pub(crate) struct Workers(JoinSet<()>);
@@ -71,6 +79,9 @@ struct Answer {
     document: Result<DesignDocument, EngineFailure>,
     span: Span,
     took: Duration,
+    phases: Vec<(&'static str, Duration)>,
+    /// Digest of a scan that led to no document.
+    scan_sha256: Option<String>,
 }
 
 /// How the wait for the engine ended.
@@ -86,13 +97,15 @@ impl Crew {
     async fn run(self: &Arc<Self>, claim: Claim) {
         let waited = now_ms().saturating_sub(claim.job.created_ms).max(0) as f64 / 1000.0;
         self.metrics.queue_wait.observe(waited);
-        self.metrics.phase(microdiff_domain::Phase::Queue).observe(waited);
+        self.metrics.phase(Phase::Queue).observe(waited);
         if claim.job.attempts > self.queue.max_attempts() {
             return self.give_up(&claim).await;
         }
         let _busy = Busy::begin(self);
         match self.answer(&claim).await {
-            Waited::Answered(answer) => {
+            Waited::Answered(mut answer) => {
+                let queue = (Phase::Queue.name(), Duration::from_secs_f64(waited));
+                answer.phases.insert(0, queue);
                 let (outcome, span) = self.conclude(&claim, *answer);
                 let mut store = span.child(spans::STORE_FINISH.name);
                 if !self.write_end(&claim, &outcome).await {
@@ -132,6 +145,7 @@ impl Crew {
     async fn lose(&self, claim: &Claim) {
         self.metrics.job_error("thread_failed");
         let failure = Failure::internal("thread_failed");
+        self.record_unrun(claim, &failure);
         self.write_end(claim, &Outcome::Failed(failure)).await;
     }
 
@@ -161,13 +175,18 @@ impl Crew {
             }))
             .unwrap_or_else(|_| Err(panicked()));
             let took = started.elapsed();
-            let code = document.as_ref().err().map(|failure| failure.public.code.as_str());
+            let failed = document.as_ref().err();
+            // A design that answered says it in its document; one that did not is rare.
+            let small = failed.filter(|_| job.scan_bytes <= DIGESTED_BYTES);
+            let scan_sha256 = small.and_then(|_| crew.engine.scan_sha256(&scan));
+            let phases = watch.times();
+            let code = failed.map(|failure| failure.public.code.as_str());
             // Once the job was handed back its spans are over, and nobody listens any more.
             if let Some(span) = watch.finish(code) {
-                let _ = send.send(Answer { document, span, took });
+                let _ = send.send(Answer { document, span, took, phases, scan_sha256 });
             }
         };
-        let spawned = std::thread::Builder::new().name("design".into()).spawn(run);
+        let spawned = std::thread::Builder::new().name(DESIGN_THREAD.into()).spawn(run);
         if let Err(error) = spawned {
             // The sender went with the closure, so the receiver reports a failure.
             tracing::error!(error = %error, "cannot start a thread for a design");
@@ -177,7 +196,15 @@ impl Crew {
 
     /// Records what became of the inference: metrics and the summary line.
     fn conclude(&self, claim: &Claim, answer: Answer) -> (Outcome, Span) {
-        let Answer { document, mut span, took } = answer;
+        let Answer { document, mut span, took, phases, scan_sha256 } = answer;
+        let known = document.as_ref().map_err(|failure| &failure.public);
+        let panicked = known.is_err_and(|failure| failure.code == PANIC);
+        let job = &claim.job;
+        self.flight.design(EndedDesign { job, outcome: known, scan_sha256, took, phases });
+        self.objectives.inference(took);
+        if panicked {
+            self.flight.write_after_panic();
+        }
         let handles = self.metrics.inference(claim.job.request.alloy);
         // A design that is kept because it failed or was slow is the one an exemplar should show.
         let kept = span.settle();
@@ -206,6 +233,17 @@ impl Crew {
             }
         };
         (outcome, span)
+    }
+
+    /// A job that never ran: the flight recorder has its request and the reason.
+    fn record_unrun(&self, claim: &Claim, failure: &Failure) {
+        self.flight.design(EndedDesign {
+            job: &claim.job,
+            outcome: Err(failure),
+            scan_sha256: None,
+            took: Duration::ZERO,
+            phases: Vec::new(),
+        });
     }
 
     fn log_success(&self, claim: &Claim, took: Duration) {
@@ -298,6 +336,7 @@ impl Crew {
         tracing::error!(job_id = %claim.job.id, attempts, "a job never came to an end; given up");
         self.metrics.job_error("attempts_exhausted");
         let failure = Failure::internal("attempts_exhausted");
+        self.record_unrun(claim, &failure);
         self.write_end(claim, &Outcome::Failed(failure)).await;
     }
 }
@@ -324,9 +363,12 @@ fn log_stages(claim: &Claim, document: &DesignDocument) {
     );
 }
 
+/// Code of a design that panicked.
+const PANIC: &str = "panic";
+
 fn panicked() -> EngineFailure {
     EngineFailure {
-        public: Failure::internal("panic"),
+        public: Failure::internal(PANIC),
         internal: "the design panicked; the panic is logged before this line".into(),
     }
 }

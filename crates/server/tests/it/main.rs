@@ -9,6 +9,8 @@ mod engine;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod flight;
+#[cfg(test)]
 mod goldens;
 #[cfg(test)]
 mod health;

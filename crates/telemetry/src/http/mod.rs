@@ -14,6 +14,7 @@ mod layer;
 mod outcomes;
 mod recorder;
 mod routes;
+mod totals;
 
 pub use crate::context::Entered;
 pub use body::RecordedBody;
@@ -21,3 +22,4 @@ pub use connections::{CountedConnection, CountedListener, active_connections};
 pub use layer::{HttpLayer, HttpOptions, HttpService, ResponseFuture};
 pub use recorder::{ErrorType, RequestContext};
 pub use routes::{health_routes, metrics_routes};
+pub use totals::request_totals;

@@ -4,6 +4,7 @@
 mod allocations;
 mod collector;
 mod collector_faults;
+mod flight;
 mod gpu;
 mod health;
 mod http;
@@ -11,6 +12,7 @@ mod log_sinks;
 mod logs;
 mod metrics;
 mod protobuf;
+mod slo;
 #[path = "../stub_nvml/mod.rs"]
 mod stub_nvml;
 mod traces;

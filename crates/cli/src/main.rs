@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
         #[cfg(feature = "train")]
         args::Command::Train(args) => commands::train::run(&args),
+        args::Command::Audit(args) => commands::audit::run(&args.command),
         args::Command::Serve(args) => commands::serve::run(&args),
     };
     match outcome {

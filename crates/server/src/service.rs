@@ -1,5 +1,6 @@
 //! From a configuration to a running service and to its orderly end.
 
+use crate::audit::AuditLog;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::jobs::{Crew, JobQueue, Workers};
@@ -30,6 +31,8 @@ const SERVICE_NAME: &str = "microdiff-matdesign";
 const SIDE_CONNECTIONS: usize = 64;
 /// Records of ended jobs are swept this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// The audit log is given this long to be written at the end.
+const AUDIT_CLOSE: Duration = Duration::from_secs(5);
 /// Job counts are read this often.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
@@ -162,6 +165,7 @@ pub fn telemetry_options(config: &Config) -> Result<TelemetryOptions, ServerErro
     };
     options.traces = config.traces.over(TraceOptions::from_env());
     options.redaction.shown_dirs = vec![config.data_dir.clone()];
+    options.redaction.public_paths = router::public_paths();
     Ok(options)
 }
 
@@ -198,6 +202,7 @@ pub async fn serve(
     drain(&app, &mut workers, &mut tasks).await;
     upkeep.abort();
     app.queue.store().close().await;
+    close_audit(&app).await;
     app.files.release();
     tracing::info!("stopped");
     Ok(())
@@ -230,7 +235,9 @@ async fn open(
     {
         tracing::warn!(error = %error, "cannot remove scans that nobody needs");
     }
+    let audit = AuditLog::open(&config, &parts.telemetry, &parts.engine.model().digest)?;
     let app = App {
+        audit,
         queue: Arc::new(JobQueue::new(store, config.jobs.clone())),
         files,
         engine: parts.engine,
@@ -253,6 +260,7 @@ fn start_workers(app: &Arc<App>, busy: Arc<AtomicUsize>) -> Workers {
         metrics: Arc::clone(&app.metrics),
         tracer: app.telemetry.tracer().clone(),
         stop: app.stop.clone(),
+        audit: app.audit.clone(),
         keep_scans: app.config.jobs.keep_scans,
         busy,
     };
@@ -266,6 +274,7 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
     let mut options = ServeOptions {
         connections: SIDE_CONNECTIONS,
         header_read: app.config.limits.header_read(),
+        audit: app.audit.clone(),
         gauge: None,
     };
     for role in &bound.roles {
@@ -279,7 +288,7 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
             Role::Gpu => {
                 routes.merge(metrics_routes(app.gpu.registry(), "/gpu-metrics").with_state(()))
             }
-            Role::Admin => routes.merge(router::admin()),
+            Role::Admin => routes.merge(router::admin(app)),
         };
     }
     let layer = HttpLayer::new(&app.telemetry, HttpOptions::default());
@@ -287,6 +296,15 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
         layer.declare(method, endpoint);
     }
     (router::finish(routes, app).layer(layer), options)
+}
+
+/// Writes what the audit log still holds.
+async fn close_audit(app: &App) {
+    let audit = app.audit.clone();
+    let closed = tokio::task::spawn_blocking(move || audit.close(AUDIT_CLOSE)).await;
+    if !matches!(closed, Ok(true)) {
+        tracing::error!("the audit log could not be closed in time");
+    }
 }
 
 /// Takes no new work, lets running jobs end or hands them back, then closes the sockets.

@@ -110,6 +110,19 @@ pub(crate) const COLLECTOR_CHANGES: MetricSpec = MetricSpec::counter(
 )
 .labels(&[LabelSpec::closed("to", &["down", "up"])]);
 
+pub(crate) const AUDIT_RECORDS: MetricSpec = MetricSpec::counter(
+    "audit_records_total",
+    "Audit records by what became of them: written, refused to somebody who waited for it, lost \
+     after all attempts.",
+)
+.labels(&[LabelSpec::closed("result", &["written", "failed", "lost"])]);
+pub(crate) const AUDIT_LAST_WRITE: MetricSpec = MetricSpec::gauge(
+    "audit_last_write_timestamp_seconds",
+    "When audit records were last synced to the disk, in seconds since 1970.",
+)
+.unit(Unit::Seconds)
+.absent_until_set();
+
 /// The levels of log lines.
 pub const LEVELS: &[&str] = &["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
 
@@ -298,6 +311,8 @@ const APPLICATION: &[MetricSpec] = &[
     SPAN_EXPORTS,
     COLLECTOR_UP,
     COLLECTOR_CHANGES,
+    AUDIT_RECORDS,
+    AUDIT_LAST_WRITE,
 ];
 
 const PROCESS: &[MetricSpec] =

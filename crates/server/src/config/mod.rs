@@ -4,11 +4,13 @@
 //! refused. It deliberately reads no environment variable of its own: the standard `OTEL_*` ones
 //! are read by the telemetry crate.
 
+mod audit;
 mod gpu;
 mod health;
 mod limits;
 mod traces;
 
+pub use audit::{AuditConfig, AuditPolicy};
 pub use gpu::GpuConfig;
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
 pub use limits::{JobConfig, LimitConfig};
@@ -41,6 +43,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// How GPUs are watched.
     pub gpu: GpuConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Spans.
@@ -59,6 +63,7 @@ impl Default for Config {
             jobs: JobConfig::default(),
             health: HealthConfig::default(),
             gpu: GpuConfig::default(),
+            audit: AuditConfig::default(),
             log: LogConfig::default(),
             traces: TraceConfig::default(),
             // Below the 30 s that Kubernetes grants by default.
@@ -186,6 +191,7 @@ impl Config {
         self.jobs.check()?;
         self.health.check()?;
         self.gpu.check()?;
+        self.audit.check()?;
         if !self.listen.admin.ip().is_loopback() {
             return Err(ServerError::Config(format!(
                 "listen.admin = \"{}\": must be a loopback address, the admin listener asks for \
@@ -241,6 +247,11 @@ mod tests {
     fn every_field_is_in_the_sample() {
         let all = toml::to_string(&Config {
             model_dir: Some("m".into()),
+            audit: AuditConfig {
+                dir: Some("a".into()),
+                key_file: Some("k".into()),
+                ..AuditConfig::default()
+            },
             log: LogConfig { file: Some("l".into()), ..LogConfig::default() },
             traces: TraceConfig {
                 endpoint: Some("http://x".into()),
@@ -267,6 +278,7 @@ mod tests {
         assert!(refusal("[jobs]\nworkers = 0").contains("jobs.workers = 0 is outside 1 to"));
         assert!(refusal("[listen]\nadmin = \"0.0.0.0:8002\"").contains("loopback"));
         assert!(refusal("[listen]\napi = \"localhost\"").contains("line 2"));
+        assert!(refusal("[audit]\nretention_days = 30").contains("outside 365 to"));
         assert!(refusal("[log]\nlevel = \"loud\"").contains("log.level"));
         assert!(refusal("[traces]\nendpoint = \"ftp://x\"").contains("traces.endpoint"));
         assert!(refusal("[health.gpu]\npolicy = \"maybe\"").contains("line 2"));

@@ -2,9 +2,10 @@
 
 use crate::App;
 use crate::problem::{Problem, echo};
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use http::StatusCode;
+use microdiff_telemetry::audit::UserId;
 use microdiff_telemetry::logs::LogLevels;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -17,11 +18,17 @@ pub(crate) async fn log_level(State(app): State<Arc<App>>) -> Json<Value> {
 /// `PUT /loglevel`: puts other levels in force; the body is as the setting `log.level`.
 pub(crate) async fn set_log_level(
     State(app): State<Arc<App>>,
+    user: Option<Extension<UserId>>,
     body: String,
 ) -> Result<Json<Value>, Problem> {
     let levels: LogLevels =
         body.trim().parse().map_err(|error| Problem::invalid_field(&echo(&format!("{error}"))))?;
     let text = levels.to_string();
+    let before = app.telemetry.logs().levels().to_string();
+    app.audit.record(
+        "admin.log_levels",
+        json!({ "caller": caller(user.as_ref()), "from": before, "to": text }),
+    );
     app.telemetry.logs().set_levels(levels);
     tracing::info!(levels = %text, "log levels changed");
     Ok(Json(json!({ "level": text })))
@@ -47,7 +54,15 @@ pub(crate) async fn cardinality(State(app): State<Arc<App>>) -> Json<Value> {
 }
 
 /// `POST /drain`: begins to stop, as SIGTERM does.
-pub(crate) async fn drain(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
+pub(crate) async fn drain(
+    State(app): State<Arc<App>>,
+    user: Option<Extension<UserId>>,
+) -> (StatusCode, Json<Value>) {
+    app.audit.record("admin.drain", json!({ "caller": caller(user.as_ref()) }));
     app.stop.drain();
     (StatusCode::ACCEPTED, Json(json!({ "draining": true })))
+}
+
+fn caller(user: Option<&Extension<UserId>>) -> &str {
+    user.map_or("anonymous", |user| &user.0.0)
 }

@@ -1,5 +1,6 @@
 use super::queue::JobQueue;
 use super::watch::{OpenSpans, Watch};
+use crate::audit::AuditLog;
 use crate::engine::{Engine, EngineFailure};
 use crate::metrics::{Metrics, observe};
 use crate::problem::{Failure, FailureKind};
@@ -23,6 +24,7 @@ pub(crate) struct Crew {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tracer: Tracer,
     pub(crate) stop: Stop,
+    pub(crate) audit: AuditLog,
     pub(crate) keep_scans: bool,
     /// Jobs running now; the canary stands back while there are any.
     pub(crate) busy: Arc<AtomicUsize>,
@@ -211,6 +213,7 @@ impl Crew {
         tracing::info!(
             target: "microdiff_models",
             request_id = %job.request_id,
+            user_id = %job.caller,
             job_id = %job.id,
             model_type = %self.metrics.model_type(),
             alloy = job.request.alloy.name(),
@@ -225,6 +228,7 @@ impl Crew {
         tracing::error!(
             target: "microdiff_models",
             request_id = %job.request_id,
+            user_id = %job.caller,
             job_id = %job.id,
             model_type = %self.metrics.model_type(),
             alloy = job.request.alloy.name(),
@@ -254,8 +258,20 @@ impl Crew {
         failure
     }
 
-    /// Records the end of a job; says whether it is recorded.
+    /// Puts the end of a job on record, then records it; says whether it is recorded.
     async fn write_end(&self, claim: &Claim, outcome: &Outcome) -> bool {
+        self.audit.ended(&claim.job, outcome).await;
+        let recorded = self.record_end(claim, outcome).await;
+        if recorded
+            && !self.keep_scans
+            && let Err(error) = self.files.remove(&claim.job.scan)
+        {
+            tracing::warn!(error = %error, job_id = %claim.job.id, "cannot remove a scan");
+        }
+        recorded
+    }
+
+    async fn record_end(&self, claim: &Claim, outcome: &Outcome) -> bool {
         match self.queue.end(claim, outcome).await {
             Ok(true) => match outcome {
                 Outcome::Succeeded(_) => self.metrics.succeeded.inc(),
@@ -270,11 +286,6 @@ impl Crew {
                 tracing::error!(error = %error, job_id = %claim.job.id, "cannot record a job's end");
                 return false;
             }
-        }
-        if !self.keep_scans
-            && let Err(error) = self.files.remove(&claim.job.scan)
-        {
-            tracing::warn!(error = %error, job_id = %claim.job.id, "cannot remove a scan");
         }
         true
     }

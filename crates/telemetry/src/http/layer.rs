@@ -1,5 +1,6 @@
 //! The `tower` layer.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +18,9 @@ use tower_service::Service;
 
 use super::body::RecordedBody;
 use super::recorder::{ErrorType, Recorder, RequestContext, Route, SpanNames};
+use crate::audit::UserId;
 use crate::metrics::{Counter, Gauge, MetricSpec, Registry};
+use crate::redaction::Scrubber;
 use crate::traces::{SpanKind, TraceId, Tracer, catalogue};
 use crate::{Telemetry, builtin};
 
@@ -72,6 +75,7 @@ impl HttpLayer {
             by_status: (0..600).map(|_| OnceLock::new()).collect(),
             routes: RwLock::default(),
             tracer: telemetry.tracer().clone(),
+            scrubber: telemetry.scrubber().clone(),
             registry,
             options,
         };
@@ -95,6 +99,7 @@ impl<S> Layer<S> for HttpLayer {
 
 pub(super) struct Shared {
     registry: Registry,
+    scrubber: Scrubber,
     tracer: Tracer,
     options: HttpOptions,
     requests: MetricSpec,
@@ -147,7 +152,9 @@ impl Shared {
         let given = headers
             .get(&REQUEST_ID)
             .and_then(|value| value.to_str().ok())
-            .filter(|id| self.options.accept_request_id && is_sane_id(id));
+            .filter(|id| self.options.accept_request_id && is_sane_id(id))
+            // A token in the wrong header would go into every line of the request.
+            .filter(|id| matches!(self.scrubber.scrub(id), Cow::Borrowed(_)));
         given.map_or_else(|| TraceId::random().to_string().into(), Into::into)
     }
 
@@ -171,7 +178,7 @@ impl Shared {
             request_id = &*request_id,
             trace_id = %ids.trace_id,
             span_id = %ids.span_id,
-            user_id = tracing::field::Empty,
+            user_id = request.extensions().get::<UserId>().map(|user| &*user.0),
         );
         let context = RequestContext { request_id, span: span.parent() };
         let recorder = Recorder {

@@ -1,6 +1,7 @@
 //! The crate as a service meets it.
 #![cfg(test)]
 
+mod audit;
 mod collector;
 mod collector_faults;
 mod gpu;

@@ -408,16 +408,16 @@ enum Tamper {
 fn tamper() -> impl Strategy<Value = Tamper> {
     let (file, at) = (0..4_usize, any::<usize>());
     prop_oneof![
-        4 => (file.clone(), at.clone(), 0..8_u8)
+        4 => (file.clone(), at, 0..8_u8)
             .prop_map(|(file, at, bit)| Tamper::Flip { file, at, bit }),
-        2 => (file.clone(), at.clone()).prop_map(|(file, at)| Tamper::Cut { file, at }),
+        2 => (file.clone(), at).prop_map(|(file, at)| Tamper::Cut { file, at }),
         1 => (file.clone(), "\\PC{1,40}\n?")
             .prop_map(|(file, text)| Tamper::Append { file, text }),
-        2 => (file.clone(), at.clone())
+        2 => (file.clone(), at)
             .prop_map(|(file, line)| Tamper::RemoveLine { file, line }),
-        1 => (file.clone(), at.clone(), at.clone())
+        1 => (file.clone(), at, at)
             .prop_map(|(file, line, at)| Tamper::RepeatLine { file, line, at }),
-        2 => (file.clone(), at.clone(), at)
+        2 => (file.clone(), at, at)
             .prop_map(|(file, line, at)| Tamper::MoveLine { file, line, at }),
         1 => file.clone().prop_map(|file| Tamper::RemoveFile { file }),
         1 => file.prop_map(|file| Tamper::SwapFiles { file }),

@@ -1,6 +1,6 @@
 //! The command line. Raw text becomes bounded values here, so a command starts from valid input.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use microdiff_design::DesignRequest;
 use microdiff_domain::{
     Alloy, BedTemperature, DomainError, HatchSpacing, LaserPower, LayerThickness, Process,
@@ -39,6 +39,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Answer over HTTP, with health, metrics, logs and traces
     Serve(ServeArgs),
+    /// Prove the audit log whole, or take records out of it
+    Audit(AuditArgs),
 }
 
 #[derive(Debug, Args)]
@@ -256,6 +258,58 @@ pub struct ServeArgs {
     /// Check the configuration and exit
     #[arg(long)]
     pub check_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Tell altered, removed, reordered and foreign records apart; exit code 3 if there are any
+    Verify(AuditVerifyArgs),
+    /// Print records, oldest first
+    Export(AuditExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct AuditVerifyArgs {
+    /// Directory of the log
+    #[arg(long, value_name = "DIR", default_value = "microdiff-data/audit")]
+    pub dir: PathBuf,
+    /// Hash of a record that was kept elsewhere and must be in the log
+    #[arg(long, value_name = "HASH")]
+    pub expect_head: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditExportArgs {
+    /// Directory of the log
+    #[arg(long, value_name = "DIR", default_value = "microdiff-data/audit")]
+    pub dir: PathBuf,
+    /// From this time on: RFC 3339 in UTC or its beginning, as in 2026-01-31
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// One event, as design.completed, or all that begin alike, as design.
+    #[arg(long, value_name = "EVENT")]
+    pub event: Option<String>,
+    /// Records of one caller, by the keyed hash that log lines show as user_id
+    #[arg(long, value_name = "HASH")]
+    pub caller: Option<String>,
+    /// Lines as they lie in the log, or a table
+    #[arg(long, value_enum, default_value_t = ExportAs::Jsonl)]
+    pub format: ExportAs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ExportAs {
+    Jsonl,
+    Csv,
 }
 
 fn number<T>(text: &str, bound: impl Fn(f64) -> Result<T, DomainError>) -> Result<T, String> {

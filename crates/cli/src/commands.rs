@@ -1,6 +1,7 @@
 //! One module per command; each turns arguments into an outcome.
 
 pub mod analyze;
+pub mod audit;
 pub mod design;
 pub mod evaluate;
 pub mod record;

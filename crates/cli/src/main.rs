@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "train")]
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Replay(args) => commands::replay::run(&args),
+        args::Command::Audit(args) => commands::audit::run(&args.command),
         args::Command::Serve(args) => commands::serve::run(&args),
     };
     match outcome {

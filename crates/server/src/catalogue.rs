@@ -271,7 +271,10 @@ pub const REJECTED: MetricSpec = MetricSpec::counter(
     "microdiff_queue_rejections_total",
     "Submissions refused before they were recorded, by reason.",
 )
-.labels(&[LabelSpec::closed("reason", &["queue_full", "uploads_full", "no_room", "draining"])]);
+.labels(&[LabelSpec::closed(
+    "reason",
+    &["queue_full", "uploads_full", "no_room", "draining", "audit_unavailable"],
+)]);
 /// Workers.
 pub const WORKERS: MetricSpec = MetricSpec::gauge("microdiff_workers", "Workers by what they do.")
     .labels(&[LabelSpec::closed("state", &["busy", "total"])]);

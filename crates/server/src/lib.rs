@@ -8,6 +8,7 @@
 //! It deliberately knows nothing of images or models: answers come from an [`Engine`], and all
 //! that is measured goes through the telemetry crate by the rows of [`catalogue`].
 
+mod audit;
 pub mod catalogue;
 mod checks;
 pub mod config;
@@ -54,4 +55,5 @@ struct App {
     objectives: Arc<objectives::Objectives>,
     uploads: tokio::sync::Semaphore,
     stop: Stop,
+    audit: audit::AuditLog,
 }

@@ -1,9 +1,11 @@
 //! Sockets: bound before anything is announced, served with limits, closed gracefully.
 
 use crate::ServerError;
+use crate::audit::AuditLog;
 use crate::config::ListenConfig;
 use crate::stop::Stop;
 use axum::Router;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tower::util::MapRequest;
 
 /// What each listener serves, by the flag that sets its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub(crate) struct ServeOptions {
     pub(crate) connections: usize,
     /// Time in which the head of a request must arrive.
     pub(crate) header_read: Duration,
+    /// Tells who calls.
+    pub(crate) audit: AuditLog,
     /// Shows the connections, if they are to be shown.
     pub(crate) gauge: Option<Gauge>,
 }
@@ -97,8 +102,8 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, options: ServeOpti
             next = next => next,
             () = stop.closing() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: wait for some to come free instead of spinning.
                 tracing::warn!(error = %error, "cannot accept a connection");
@@ -108,7 +113,12 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, options: ServeOpti
         };
         // Small answers should not wait for company; a refusal here costs only latency.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(app.clone());
+        let caller = options.audit.caller(peer.ip());
+        let named = MapRequest::new(app.clone(), move |mut request: http::Request<Incoming>| {
+            request.extensions_mut().insert(caller.clone());
+            request
+        });
+        let service = TowerToHyperService::new(named);
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         let hold = options.gauge.as_ref().map(Gauge::hold);
         tokio::spawn(async move {

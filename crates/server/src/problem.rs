@@ -6,10 +6,13 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use microdiff_telemetry::redaction::Scrubber;
 use serde::{Deserialize, Serialize};
 
 /// Media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
+/// Longest text of a problem, characters: a field's value may be quoted in it.
+const DETAIL_CHARS: usize = 600;
 
 /// Every `error_type` of [`Problem::error_type`]; the metrics know them beforehand.
 pub(crate) const ERROR_TYPES: &[&str] = &[
@@ -205,6 +208,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail).retry_after(5)
     }
 
+    /// 503: the submission cannot be put on record.
+    #[must_use]
+    pub fn audit_unavailable() -> Self {
+        let detail = "The service cannot put designs on record now; try again later.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", detail).retry_after(10)
+    }
+
     /// 504: not answered in time.
     #[must_use]
     pub fn deadline() -> Self {
@@ -251,12 +261,13 @@ impl Problem {
     }
 
     /// The document, for the request at `place`.
-    pub(crate) fn document(&self, place: &Place) -> serde_json::Value {
+    pub(crate) fn document(&self, place: &Place, scrubber: &Scrubber) -> serde_json::Value {
+        let detail: String = self.detail.chars().take(DETAIL_CHARS).collect();
         serde_json::json!({
             "type": format!("urn:microdiff:problem:{}", self.code),
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
-            "detail": self.detail,
+            "detail": scrubber.scrub(&detail),
             "instance": place.instance,
             "code": self.code,
             "request_id": place.request_id,

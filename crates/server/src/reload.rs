@@ -4,24 +4,27 @@
 //! Nothing else is changed while the service runs; a line says when the file holds more that waits
 //! for a restart.
 
-use crate::{Config, ServerError};
-use microdiff_telemetry::logs::LogHandle;
-use tokio::signal::unix::{SignalKind, signal};
+use crate::{App, Config, ServerError};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Listens for SIGHUP until the process ends.
-pub(crate) fn reload_on_hangup(running: Config, logs: LogHandle) -> Result<(), ServerError> {
+/// From here on SIGHUP no longer ends the process.
+pub(crate) fn hangups() -> Result<Signal, ServerError> {
     let fault = |source| ServerError::System { what: "signal handler", source };
-    let mut hangup = signal(SignalKind::hangup()).map_err(fault)?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            logs.reopen();
-            reload(&running, &logs).await;
-        }
-    });
-    Ok(())
+    signal(SignalKind::hangup()).map_err(fault)
 }
 
-async fn reload(running: &Config, logs: &LogHandle) {
+/// Follows the signals until the task is ended.
+pub(crate) async fn follow(mut hangups: Signal, app: Arc<App>) {
+    while hangups.recv().await.is_some() {
+        app.telemetry.logs().reopen();
+        reload(&app).await;
+    }
+}
+
+async fn reload(app: &App) {
+    let (running, logs) = (&app.config, app.telemetry.logs());
     let again = running.clone();
     // The file may lie on a disk that takes its time.
     let read = tokio::task::spawn_blocking(move || {
@@ -30,7 +33,11 @@ async fn reload(running: &Config, logs: &LogHandle) {
     let Ok(read) = read.await else { return };
     match read {
         Ok((levels, config)) => {
-            let shown = levels.to_string();
+            let (shown, before) = (levels.to_string(), logs.levels().to_string());
+            app.audit.record(
+                "admin.log_levels",
+                json!({ "caller": "signal", "from": before, "to": shown }),
+            );
             logs.set_levels(levels);
             tracing::info!(levels = %shown, "log settings read again");
             let rest = Config { log: running.log.clone(), ..config.clone() };

@@ -10,10 +10,11 @@ use crate::present;
 use crate::problem::Problem;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use http::Method;
+use serde_json::json;
 use std::sync::Arc;
 
 /// Longest body of the admin listener, bytes.
@@ -52,6 +53,15 @@ pub(crate) fn endpoints(role: Role) -> &'static [(Method, &'static str)] {
     }
 }
 
+/// Beginnings of addresses that look like file paths and are none.
+pub(crate) fn public_paths() -> Vec<String> {
+    let all = Role::ALL.iter().flat_map(|role| endpoints(*role));
+    // A route's parameter is whatever the caller says; what stands before it is ours.
+    all.map(|(_, path)| path.split('{').next().unwrap_or(path).to_owned())
+        .filter(|path| path.len() > 1)
+        .collect()
+}
+
 /// The routes of the API; health routes are merged by the caller.
 pub(crate) fn api(app: &Arc<App>) -> Router<Arc<App>> {
     let body_bytes = usize::try_from(app.config.limits.body_bytes).unwrap_or(usize::MAX);
@@ -71,7 +81,7 @@ pub(crate) fn api(app: &Arc<App>) -> Router<Arc<App>> {
 }
 
 /// The routes of the admin listener; on the socket of the API, `/` is the API's page.
-pub(crate) fn admin(beside_api: bool) -> Router<Arc<App>> {
+pub(crate) fn admin(app: &Arc<App>, beside_api: bool) -> Router<Arc<App>> {
     let index =
         if beside_api { Router::new() } else { Router::new().route("/", get(admin::index)) };
     index
@@ -83,14 +93,17 @@ pub(crate) fn admin(beside_api: bool) -> Router<Arc<App>> {
         .route("/cardinality", get(admin::cardinality))
         .route("/drain", post(admin::drain))
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES))
-        .route_layer(from_fn(no_browser))
+        .route_layer(from_fn_with_state(Arc::clone(app), no_browser))
 }
 
 /// Refuses what a page in a browser sends: the listener has no credentials, and a browser on this
 /// machine reaches loopback for any page it shows. Browsers name the page's origin; `curl` and
 /// scripts do not.
-async fn no_browser(request: Request, next: Next) -> Response {
+async fn no_browser(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if request.headers().contains_key(http::header::ORIGIN) {
+        let caller = present::origin(&request).caller;
+        let fields = json!({ "caller": caller, "reason": "foreign_origin" });
+        app.audit.record("admin.refused", fields);
         return Problem::foreign_origin().into_response();
     }
     next.run(request).await
@@ -101,7 +114,7 @@ pub(crate) fn finish(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
     routes
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(present::problems))
+        .layer(from_fn_with_state(Arc::clone(app), present::problems))
         .with_state(Arc::clone(app))
 }
 

@@ -1,5 +1,6 @@
 //! From a configuration to a running service and to its orderly end.
 
+use crate::audit::AuditLog;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::flight::Flight;
@@ -9,9 +10,8 @@ use crate::log_fields::{LOG_FIELDS, LOGGERS};
 use crate::metrics::{Metrics, StartFigures};
 use crate::objectives::Objectives;
 use crate::quality::{self, Quality};
-use crate::reload::reload_on_hangup;
 use crate::store::{JobStore, ScanFiles, now_ms};
-use crate::{App, ServerError, Stop, catalogue, checks, problem, router};
+use crate::{App, ServerError, Stop, catalogue, checks, problem, reload, router};
 use axum::Router;
 use microdiff_design::Designer;
 use microdiff_telemetry::gpu::GpuMonitor;
@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 
 /// Name of the service in spans and log lines.
@@ -35,6 +36,8 @@ const SERVICE_NAME: &str = "microdiff-matdesign";
 const SIDE_CONNECTIONS: usize = 64;
 /// Records of ended jobs are swept this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// The audit log is given this long to be written at the end.
+const AUDIT_CLOSE: Duration = Duration::from_secs(5);
 /// Job counts are read this often.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,8 @@ pub struct Parts {
     pub model_load: Duration,
     /// Where everything is recorded.
     pub telemetry: Telemetry,
+    /// The signals at which settings are read again; none for a service within another process.
+    pub hangups: Option<Signal>,
 }
 
 /// Where the service listens, told once every socket accepts and the model is loaded. Whether it
@@ -104,8 +109,8 @@ pub async fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), Se
     crate::flight::write_on_panic();
     let stop = Stop::default();
     stop_on_signals(&stop)?;
-    reload_on_hangup(config.clone(), telemetry.logs().clone())?;
-    let outcome = load_and_serve(config, telemetry, stop, on_ready).await;
+    let hangups = reload::hangups()?;
+    let outcome = load_and_serve(config, (telemetry, hangups), stop, on_ready).await;
     // The flush waits for other threads, and a collector may be slow.
     let flushed = tokio::task::spawn_blocking(|| guard.shutdown(Duration::from_secs(3)));
     let _ = flushed.await;
@@ -114,7 +119,7 @@ pub async fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), Se
 
 async fn load_and_serve(
     config: Config,
-    telemetry: Telemetry,
+    (telemetry, hangups): (Telemetry, Signal),
     stop: Stop,
     on_ready: impl FnOnce(&Ready),
 ) -> Result<(), ServerError> {
@@ -128,7 +133,12 @@ async fn load_and_serve(
     let designer = loaded
         .map_err(|error| ServerError::Model(error.to_string()))?
         .map_err(|error| ServerError::Model(error.to_string()))?;
-    let parts = Parts { engine: Arc::new(designer), model_load: started.elapsed(), telemetry };
+    let parts = Parts {
+        engine: Arc::new(designer),
+        model_load: started.elapsed(),
+        telemetry,
+        hangups: Some(hangups),
+    };
     serve(config, parts, stop, on_ready).await
 }
 
@@ -155,6 +165,7 @@ pub fn telemetry_options(config: &Config) -> Result<TelemetryOptions, ServerErro
     };
     options.traces = config.traces.over(TraceOptions::from_env());
     options.redaction.shown_dirs = vec![config.data_dir.clone()];
+    options.redaction.public_paths = router::public_paths();
     Ok(options)
 }
 
@@ -164,11 +175,12 @@ pub fn telemetry_options(config: &Config) -> Result<TelemetryOptions, ServerErro
 /// When a socket, the data directory or the database cannot be had.
 pub async fn serve(
     config: Config,
-    parts: Parts,
+    mut parts: Parts,
     stop: Stop,
     on_ready: impl FnOnce(&Ready),
 ) -> Result<(), ServerError> {
     config.check()?;
+    let hangups = parts.hangups.take();
     // First, because a taken port is the commonest fault and should cost nothing.
     let sockets = listen::bind(&config.listen).await?;
     let (app, busy) = open(config, parts, stop.clone()).await?;
@@ -180,8 +192,12 @@ pub async fn serve(
         let (routes, options) = plan(&bound, &app, &health);
         tasks.spawn(listen::serve(bound.listener, routes, options, stop.clone()));
     }
-    let upkeep = tokio::spawn(keep_house(Arc::clone(&app)));
-    let objectives = tokio::spawn(Arc::clone(&app.objectives).keep());
+    let mut upkeep = JoinSet::new();
+    upkeep.spawn(keep_house(Arc::clone(&app)));
+    upkeep.spawn(Arc::clone(&app.objectives).keep());
+    if let Some(hangups) = hangups {
+        upkeep.spawn(reload::follow(hangups, Arc::clone(&app)));
+    }
     health.set_ready();
     let evaluator = quality::start(&app, health.clone(), busy);
     if let Some(ready) = ready {
@@ -191,12 +207,12 @@ pub async fn serve(
     stop.draining().await;
     health.set_draining();
     drain(&app, &mut workers, &mut tasks).await;
-    upkeep.abort();
+    upkeep.abort_all();
     evaluator.abort();
-    objectives.abort();
     app.objectives.save();
     app.flight.write("drain");
     app.queue.store().close().await;
+    close_audit(&app).await;
     app.files.release();
     tracing::info!("stopped");
     Ok(())
@@ -232,6 +248,7 @@ async fn open(
     }
     let model_digest = parts.engine.model().digest;
     let app = App {
+        audit: AuditLog::open(&config, &parts.telemetry, &model_digest)?,
         flight: Flight::new(&config, model_digest, &parts.telemetry),
         objectives: Objectives::open(&config.slo, files.root(), &parts.telemetry),
         queue: Arc::new(JobQueue::new(store, config.jobs.clone())),
@@ -260,6 +277,7 @@ fn start_workers(app: &Arc<App>, busy: Arc<AtomicUsize>) -> Workers {
         flight: Arc::clone(&app.flight),
         objectives: Arc::clone(&app.objectives),
         stop: app.stop.clone(),
+        audit: app.audit.clone(),
         keep_scans: app.config.jobs.keep_scans,
         busy,
     };
@@ -273,6 +291,7 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
     let mut options = ServeOptions {
         connections: SIDE_CONNECTIONS,
         header_read: app.config.limits.header_read(),
+        audit: app.audit.clone(),
         gauge: None,
     };
     for role in &bound.roles {
@@ -286,7 +305,7 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
             Role::Gpu => {
                 routes.merge(metrics_routes(app.gpu.registry(), "/gpu-metrics").with_state(()))
             }
-            Role::Admin => routes.merge(router::admin(bound.roles.contains(&Role::Api))),
+            Role::Admin => routes.merge(router::admin(app, bound.roles.contains(&Role::Api))),
         };
     }
     let known = HttpOptions { error_types: problem::ERROR_TYPES, ..HttpOptions::default() };
@@ -295,6 +314,15 @@ fn plan(bound: &Bound, app: &Arc<App>, health: &Health) -> (Router, ServeOptions
         layer.declare(method, endpoint);
     }
     (router::finish(routes, app).layer(layer), options)
+}
+
+/// Writes what the audit log still holds.
+async fn close_audit(app: &App) {
+    let audit = app.audit.clone();
+    let closed = tokio::task::spawn_blocking(move || audit.close(AUDIT_CLOSE)).await;
+    if !matches!(closed, Ok(true)) {
+        tracing::error!("the audit log could not be closed in time");
+    }
 }
 
 /// Takes no new work, lets running jobs end or hands them back, then closes the sockets.

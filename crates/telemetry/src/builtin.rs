@@ -146,6 +146,18 @@ pub(crate) const COLLECTOR_CHANGES: MetricSpec = MetricSpec::counter(
 
 /// Where log lines go.
 pub const SINKS: &[&str] = &["stdout", "file"];
+pub(crate) const AUDIT_RECORDS: MetricSpec = MetricSpec::counter(
+    "audit_records_total",
+    "Audit records by what became of them: written, refused to somebody who waited for it, lost \
+     after all attempts.",
+)
+.labels(&[LabelSpec::closed("result", &["written", "failed", "lost"])]);
+pub(crate) const AUDIT_LAST_WRITE: MetricSpec = MetricSpec::gauge(
+    "audit_last_write_timestamp_seconds",
+    "When audit records were last synced to the disk, in seconds since 1970.",
+)
+.unit(Unit::Seconds)
+.absent_until_set();
 
 /// The levels of log lines.
 pub const LEVELS: &[&str] = &["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
@@ -365,6 +377,8 @@ const APPLICATION: &[MetricSpec] = &[
     TOKIO_QUEUE,
     TOKIO_BUSY,
     TOKIO_PARKS,
+    AUDIT_RECORDS,
+    AUDIT_LAST_WRITE,
 ];
 
 const PROCESS: &[MetricSpec] =

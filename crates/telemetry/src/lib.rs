@@ -7,6 +7,7 @@
 //! The crate knows no word of any domain. Deliberately absent: pushing metrics or logs over the
 //! network, and any global besides the log subscriber and the panic hook.
 
+pub mod audit;
 pub mod builtin;
 mod clock;
 mod context;

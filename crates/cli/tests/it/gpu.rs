@@ -1,7 +1,8 @@
 //! The service on a machine with GPUs, which a stand-in for the driver's library provides.
 
 use crate::binary::text;
-use crate::serve::{DEADLINE, Service, data_dir};
+use crate::serve::data_dir;
+use crate::service::{DEADLINE, Service};
 use crate::stub_nvml::{StubNvml, TWO_DEVICES};
 use serde_json::Value;
 use std::time::Instant;

@@ -2,7 +2,8 @@
 //! line, and all of them back when it is lifted.
 
 use crate::binary::{microdiff, text};
-use crate::serve::{DEADLINE, Service, data_dir};
+use crate::serve::data_dir;
+use crate::service::{DEADLINE, Service};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sqlx::Connection as _;

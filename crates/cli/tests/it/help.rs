@@ -6,11 +6,23 @@ use std::path::Path;
 #[test]
 fn help_matches_its_golden() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let commands = ["", "design", "analyze", "simulate", "evaluate", "record", "replay", "serve"];
-    for command in commands {
-        let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+    for command in [
+        "",
+        "design",
+        "analyze",
+        "simulate",
+        "evaluate",
+        "record",
+        "replay",
+        "serve",
+        "audit",
+        "audit verify",
+        "audit export",
+    ] {
+        let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = succeed(&args);
-        let name = if command.is_empty() { "microdiff" } else { command };
+        let name =
+            if command.is_empty() { "microdiff".to_owned() } else { command.replace(' ', "-") };
         let golden = folder.join(format!("help-{name}.txt"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&golden, &help).expect("the golden is written");

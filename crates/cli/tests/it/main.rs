@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod analyze;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod binary;
@@ -15,9 +17,13 @@ mod health;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod redaction;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod serve;
+#[cfg(test)]
+mod service;
 #[cfg(test)]
 mod simulate;
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! A design is served, found in the flight recorder and done again.
 
 use crate::binary::{fixture, microdiff, refuse, succeed, text};
-use crate::serve::{Service, data_dir};
+use crate::serve::data_dir;
+use crate::service::Service;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

@@ -128,6 +128,9 @@ fn prove_storage(app: &App) -> CheckResult {
     if let Some(directory) = &app.config.model_dir {
         read_every_file(directory).map_err(failed("model directory not readable"))?;
     }
+    if app.audit.is_failing() {
+        return Err(CheckFailure::new("audit log not writable"));
+    }
     let free = show_free(&app.files, &app.metrics).map_err(failed("free space unknown"))?;
     if free < app.config.limits.free_bytes {
         return Err(CheckFailure::new("little free space"));

@@ -4,6 +4,7 @@
 //! refused. It deliberately reads no environment variable of its own: the standard `OTEL_*` ones
 //! are read by the telemetry crate.
 
+mod audit;
 mod flight;
 mod gpu;
 mod health;
@@ -13,6 +14,7 @@ mod quality;
 mod slo;
 mod traces;
 
+pub use audit::{AuditConfig, AuditPolicy};
 pub use flight::FlightConfig;
 pub use gpu::GpuConfig;
 pub use health::{CheckConfig, CheckPolicy, HealthConfig};
@@ -49,6 +51,8 @@ pub struct Config {
     pub quality: QualityConfig,
     /// How GPUs are watched.
     pub gpu: GpuConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Spans.
@@ -84,6 +88,7 @@ impl Default for Config {
             health: HealthConfig::default(),
             quality: QualityConfig::default(),
             gpu: GpuConfig::default(),
+            audit: AuditConfig::default(),
             log: LogConfig::default(),
             traces: TraceConfig::default(),
             flight: FlightConfig::default(),
@@ -215,6 +220,7 @@ impl Config {
         self.gpu.check()?;
         self.flight.check()?;
         self.slo.check()?;
+        self.audit.check()?;
         if !self.listen.admin.ip().is_loopback() {
             return Err(ServerError::Config(format!(
                 "listen.admin = \"{}\": must be a loopback address, the admin listener asks for \
@@ -264,6 +270,11 @@ mod tests {
     fn every_field_is_in_the_sample() {
         let all = toml::to_string(&Config {
             model_dir: Some("m".into()),
+            audit: AuditConfig {
+                dir: Some("a".into()),
+                key_file: Some("k".into()),
+                ..AuditConfig::default()
+            },
             log: LogConfig { file: Some("l".into()), ..LogConfig::default() },
             traces: TraceConfig {
                 endpoint: Some("http://x".into()),
@@ -290,6 +301,7 @@ mod tests {
         assert!(refusal("[jobs]\nworkers = 0").contains("jobs.workers = 0 is outside 1 to"));
         assert!(refusal("[listen]\nadmin = \"0.0.0.0:8002\"").contains("loopback"));
         assert!(refusal("[listen]\napi = \"localhost\"").contains("line 2"));
+        assert!(refusal("[audit]\nretention_days = 30").contains("outside 365 to"));
         assert!(refusal("[log]\nlevel = \"loud\"").contains("log.level"));
         assert!(refusal("[log]\nschema = \"xml\"").contains("line 2"));
         assert!(refusal("[log]\nrotate_bytes = 1").contains("log.rotate_bytes = 1 is outside"));

@@ -4,10 +4,11 @@ use crate::App;
 use crate::listen::Role;
 use crate::problem::{Problem, echo};
 use crate::router;
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use http::StatusCode;
 use microdiff_telemetry::TelemetryError;
+use microdiff_telemetry::audit::UserId;
 use microdiff_telemetry::logs::LogLevels;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -29,39 +30,45 @@ pub(crate) async fn log_level(State(app): State<Arc<App>>) -> Json<Value> {
 /// `PUT /loglevel`: puts other levels in force; the body is as the setting `log.level`.
 pub(crate) async fn set_log_level(
     State(app): State<Arc<App>>,
+    user: Option<Extension<UserId>>,
     body: String,
 ) -> Result<Json<Value>, Problem> {
     let levels: LogLevels = body.trim().parse().map_err(refused)?;
-    Ok(put_in_force(&app, levels))
+    Ok(put_in_force(&app, user.as_ref(), levels))
 }
 
 /// `PUT /loglevel/{logger}`: gives one logger a level, the body, and leaves the others.
 pub(crate) async fn set_logger_level(
     State(app): State<Arc<App>>,
     Path(logger): Path<String>,
+    user: Option<Extension<UserId>>,
     body: String,
 ) -> Result<Json<Value>, Problem> {
     let mut levels = app.telemetry.logs().levels();
     levels.set(&logger, body.trim()).map_err(refused)?;
-    Ok(put_in_force(&app, levels))
+    Ok(put_in_force(&app, user.as_ref(), levels))
 }
 
 /// `DELETE /loglevel/{logger}`: takes a logger's own level away; its parent's holds again.
 pub(crate) async fn unset_logger_level(
     State(app): State<Arc<App>>,
     Path(logger): Path<String>,
+    user: Option<Extension<UserId>>,
 ) -> Json<Value> {
     let mut levels = app.telemetry.logs().levels();
     levels.unset(&logger);
-    put_in_force(&app, levels)
+    put_in_force(&app, user.as_ref(), levels)
 }
 
 fn refused(error: TelemetryError) -> Problem {
     Problem::invalid_field(&echo(&error.to_string()))
 }
 
-fn put_in_force(app: &App, levels: LogLevels) -> Json<Value> {
+fn put_in_force(app: &App, user: Option<&Extension<UserId>>, levels: LogLevels) -> Json<Value> {
     let text = levels.to_string();
+    let before = app.telemetry.logs().levels().to_string();
+    app.audit
+        .record("admin.log_levels", json!({ "caller": caller(user), "from": before, "to": text }));
     app.telemetry.logs().set_levels(levels);
     tracing::info!(levels = %text, "log levels changed");
     Json(levels_document(app))
@@ -96,7 +103,15 @@ pub(crate) async fn cardinality(State(app): State<Arc<App>>) -> Json<Value> {
 }
 
 /// `POST /drain`: begins to stop, as SIGTERM does.
-pub(crate) async fn drain(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
+pub(crate) async fn drain(
+    State(app): State<Arc<App>>,
+    user: Option<Extension<UserId>>,
+) -> (StatusCode, Json<Value>) {
+    app.audit.record("admin.drain", json!({ "caller": caller(user.as_ref()) }));
     app.stop.drain();
     (StatusCode::ACCEPTED, Json(json!({ "draining": true })))
+}
+
+fn caller(user: Option<&Extension<UserId>>) -> &str {
+    user.map_or("anonymous", |user| &user.0.0)
 }

@@ -87,7 +87,7 @@ pub(crate) async fn submit(
         return Ok(response);
     }
     let status = if job.state.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut response = (status, view(&job)?).into_response();
+    let mut response = (status, view(&app, &job)?).into_response();
     set_location(response.headers_mut(), id);
     Ok(response)
 }
@@ -101,7 +101,7 @@ pub(crate) async fn get(
     let wait = parse_wait(&app, query.as_deref())?;
     let id = JobId::parse(&id).ok_or_else(Problem::unknown_design)?;
     let job = await_job(&app, id, wait).await?;
-    Ok(view(&job)?.into_response())
+    Ok(view(&app, &job)?.into_response())
 }
 
 /// The job when it has ended, or as it stands after `wait` or when the service stops.
@@ -120,6 +120,10 @@ async fn admit(app: &App, declared: u64) -> Result<(), Problem> {
         app.metrics.rejected_draining.inc();
         return Err(Problem::draining());
     }
+    if app.audit.is_blocking() {
+        app.metrics.rejected_audit.inc();
+        return Err(Problem::audit_unavailable());
+    }
     if declared > app.config.limits.body_bytes {
         return Err(Problem::body_too_large(app.config.limits.body_bytes));
     }
@@ -137,6 +141,7 @@ async fn admit(app: &App, declared: u64) -> Result<(), Problem> {
 /// Makes the scan and then the job's record durable.
 async fn record(app: &App, id: JobId, form: Form, origin: &Origin) -> Result<(), Problem> {
     let scan_bytes = form.scan.bytes();
+    let scan_sha256 = form.scan.sha256();
     let mut span = origin.span.as_ref().map(|span| span.child(spans::STORE_SCAN.name));
     let scan = form.scan.commit().await.map_err(|error| {
         fail(&mut span, "scan_not_stored");
@@ -152,7 +157,9 @@ async fn record(app: &App, id: JobId, form: Form, origin: &Origin) -> Result<(),
         scan_name: form.scan_name,
         request_id: origin.request_id.clone(),
         traceparent: origin.span.as_ref().map(|span| span.context().to_header()),
+        caller: origin.caller.clone(),
     };
+    put_on_record(app, &job, &scan_sha256).await?;
     let recorded = app.queue.submit(&job).await;
     if recorded.is_err() {
         fail(&mut span, "database_failed");
@@ -161,6 +168,7 @@ async fn record(app: &App, id: JobId, form: Form, origin: &Origin) -> Result<(),
     if !matches!(recorded, Ok(true)) {
         // Without a record nobody would ever remove it before the next start.
         let _ = app.files.remove(&job.scan);
+        app.audit.refused(&job, if recorded.is_ok() { "queue_full" } else { "database_failed" });
     }
     if !recorded.map_err(|error| broken(&error))? {
         return Err(queue_full(app));
@@ -176,10 +184,22 @@ fn fail(span: &mut Option<Span>, reason: &str) {
     }
 }
 
+/// A job is on record before it exists.
+async fn put_on_record(app: &App, job: &NewJob, scan_sha256: &str) -> Result<(), Problem> {
+    let recorded = app.audit.submitted(job, scan_sha256).await;
+    if recorded.is_err() {
+        app.metrics.rejected_audit.inc();
+        let _ = app.files.remove(&job.scan);
+    }
+    recorded
+}
+
 /// Which request submitted a job.
 pub(crate) struct Origin {
     pub(crate) request_id: String,
     pub(crate) span: Option<ParentSpan>,
+    /// Keyed hash of the caller.
+    pub(crate) caller: String,
 }
 
 fn queue_full(app: &App) -> Problem {
@@ -206,7 +226,7 @@ fn place(id: JobId) -> String {
     format!("/v1/designs/{id}")
 }
 
-fn view(job: &Job) -> Result<Response, Problem> {
+fn view(app: &App, job: &Job) -> Result<Response, Problem> {
     let document = job.result.as_deref().map(serde_json::from_str).transpose();
     let document: Option<_> = document.map_err(|error| {
         tracing::error!(error = %error, job_id = %job.id, "a stored document is not JSON");
@@ -218,7 +238,7 @@ fn view(job: &Job) -> Result<Response, Problem> {
             request_id: job.request_id.clone(),
             trace_id: job.traceparent.as_deref().map(trace_id).unwrap_or_default().to_owned(),
         };
-        Problem::from(failure).document(&place)
+        Problem::from(failure).document(&place, app.telemetry.scrubber())
     });
     let view = JobView {
         id: job.id.to_string(),

@@ -8,6 +8,7 @@ use crate::store::{JobId, ScanWriter};
 use axum::extract::Multipart;
 use axum::extract::multipart::{Field, MultipartError};
 use http::StatusCode;
+use microdiff_telemetry::redaction::Scrubber;
 use std::collections::BTreeMap;
 
 /// Longest value of a field other than the scan, bytes.
@@ -37,7 +38,8 @@ pub(super) async fn receive(intake: &Intake<'_>, mut body: Multipart) -> Result<
         match field.name() {
             Some("scan") if scan.is_some() => return Err(twice("scan")),
             Some("scan") => {
-                let name = clean_name(field.file_name().unwrap_or_default());
+                let scrubber = intake.app.telemetry.scrubber();
+                let name = clean_name(scrubber, field.file_name().unwrap_or_default());
                 scan = Some((store(intake, field).await?, name));
             }
             name => {
@@ -124,9 +126,10 @@ fn twice(name: &str) -> Problem {
 
 /// The name a client gave its file, made harmless: the last path component, of letters, digits and
 /// a little punctuation. It is shown to people and never opened.
-fn clean_name(name: &str) -> String {
+fn clean_name(scrubber: &Scrubber, name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let kept: String = last
+    let kept: String = scrubber
+        .scrub(last)
         .chars()
         .map(|c| if c.is_alphanumeric() || "._- ()+".contains(c) { c } else { '_' })
         .take(NAME_CHARS)
@@ -136,7 +139,11 @@ fn clean_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::clean_name;
+    use microdiff_telemetry::redaction::Scrubber;
+
+    fn clean_name(name: &str) -> String {
+        super::clean_name(&Scrubber::default(), name)
+    }
 
     #[test]
     fn a_declared_name_keeps_no_path_and_no_control_characters() {
@@ -144,6 +151,8 @@ mod tests {
         assert_eq!(clean_name("../../etc/passwd"), "passwd");
         assert_eq!(clean_name("C:\\scans\\a.tif"), "a.tif");
         assert_eq!(clean_name("a\u{1b}[31m\n.tif"), "a__31m_.tif");
+        assert_eq!(clean_name("for ada@example.org.tif"), "for _email_");
+        assert_eq!(clean_name("token=abcdef.tif"), "token__redacted_");
         assert_eq!(clean_name(".."), "scan");
         assert_eq!(clean_name(""), "scan");
         assert_eq!(clean_name(&"x".repeat(500)).len(), 100);

@@ -1,5 +1,6 @@
 use super::queue::JobQueue;
 use super::watch::{OpenSpans, Watch};
+use crate::audit::AuditLog;
 use crate::engine::{Engine, EngineFailure};
 use crate::flight::{DESIGN_THREAD, EndedDesign, Flight};
 use crate::metrics::{Metrics, observe};
@@ -30,6 +31,7 @@ pub(crate) struct Crew {
     pub(crate) flight: Arc<Flight>,
     pub(crate) objectives: Arc<Objectives>,
     pub(crate) stop: Stop,
+    pub(crate) audit: AuditLog,
     pub(crate) keep_scans: bool,
     /// Jobs running now; the canary stands back while there are any.
     pub(crate) busy: Arc<AtomicUsize>,
@@ -251,6 +253,7 @@ impl Crew {
         tracing::info!(
             target: "microdiff_models",
             request_id = %job.request_id,
+            user_id = %job.caller,
             job_id = %job.id,
             model_type = %self.metrics.model_type(),
             alloy = job.request.alloy.name(),
@@ -265,6 +268,7 @@ impl Crew {
         tracing::error!(
             target: "microdiff_models",
             request_id = %job.request_id,
+            user_id = %job.caller,
             job_id = %job.id,
             model_type = %self.metrics.model_type(),
             alloy = job.request.alloy.name(),
@@ -295,8 +299,20 @@ impl Crew {
         failure
     }
 
-    /// Records the end of a job; says whether it is recorded.
+    /// Puts the end of a job on record, then records it; says whether it is recorded.
     async fn write_end(&self, claim: &Claim, outcome: &Outcome) -> bool {
+        self.audit.ended(&claim.job, outcome).await;
+        let recorded = self.record_end(claim, outcome).await;
+        if recorded
+            && !self.keep_scans
+            && let Err(error) = self.files.remove(&claim.job.scan)
+        {
+            tracing::warn!(error = %error, job_id = %claim.job.id, "cannot remove a scan");
+        }
+        recorded
+    }
+
+    async fn record_end(&self, claim: &Claim, outcome: &Outcome) -> bool {
         match self.queue.end(claim, outcome).await {
             Ok(true) => match outcome {
                 Outcome::Succeeded(_) => self.metrics.succeeded.inc(),
@@ -311,11 +327,6 @@ impl Crew {
                 tracing::error!(error = %error, job_id = %claim.job.id, "cannot record a job's end");
                 return false;
             }
-        }
-        if !self.keep_scans
-            && let Err(error) = self.files.remove(&claim.job.scan)
-        {
-            tracing::warn!(error = %error, job_id = %claim.job.id, "cannot remove a scan");
         }
         true
     }

@@ -1,5 +1,6 @@
 use super::record::JobId;
 use crate::ServerError;
+use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -80,7 +81,14 @@ impl ScanFiles {
         let file =
             tokio::fs::OpenOptions::new().create_new(true).write(true).open(&partial).await?;
         let name = format!("{id}.{STORED}");
-        Ok(ScanWriter { file, scans: self.scans.clone(), name, partial: Some(partial), bytes: 0 })
+        Ok(ScanWriter {
+            file,
+            scans: self.scans.clone(),
+            name,
+            partial: Some(partial),
+            bytes: 0,
+            hash: Sha256::new(),
+        })
     }
 
     /// Removes a stored scan; a missing one is no error.
@@ -149,6 +157,7 @@ pub struct ScanWriter {
     name: String,
     partial: Option<PathBuf>,
     bytes: u64,
+    hash: Sha256,
 }
 
 impl ScanWriter {
@@ -159,6 +168,7 @@ impl ScanWriter {
     pub async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         self.file.write_all(piece).await?;
         self.bytes += piece.len() as u64;
+        self.hash.update(piece);
         Ok(())
     }
 
@@ -166,6 +176,12 @@ impl ScanWriter {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// SHA-256 of the bytes so far, hexadecimal.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        crate::audit::hex(&self.hash.clone().finalize())
     }
 
     /// Puts the whole scan on disk under its name; returns the name. After this it is durable.

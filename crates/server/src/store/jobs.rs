@@ -81,9 +81,9 @@ impl JobStore {
         // One statement, so that two submitters cannot both take the last place.
         let done = sqlx::query(
             "INSERT INTO jobs (id, created_ms, updated_ms, state, request, scan, scan_bytes, \
-             scan_name, request_id, traceparent) \
-             SELECT ?1, ?2, ?2, 'queued', ?3, ?4, ?5, ?6, ?7, ?8 \
-             WHERE (SELECT count(*) FROM jobs WHERE state = 'queued') < ?9",
+             scan_name, request_id, traceparent, caller) \
+             SELECT ?1, ?2, ?2, 'queued', ?3, ?4, ?5, ?6, ?7, ?8, ?9 \
+             WHERE (SELECT count(*) FROM jobs WHERE state = 'queued') < ?10",
         )
         .bind(job.id.to_string())
         .bind(now)
@@ -93,6 +93,7 @@ impl JobStore {
         .bind(&job.scan_name)
         .bind(&job.request_id)
         .bind(&job.traceparent)
+        .bind(&job.caller)
         .bind(signed(capacity as u64))
         .execute(&self.pool)
         .await?;
@@ -330,13 +331,14 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 fn migrator() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        Cow::Borrowed("jobs"),
-        MigrationType::Simple,
-        include_str!("../../migrations/0001_jobs.sql").into_sql_str(),
-        false,
-    )])
+    let migration = |version, name: &'static str, sql: &'static str| {
+        let sql = sql.into_sql_str();
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "jobs", include_str!("../../migrations/0001_jobs.sql")),
+        migration(2, "caller", include_str!("../../migrations/0002_caller.sql")),
+    ])
 }
 
 fn read(row: &SqliteRow) -> Result<Claim, ServerError> {
@@ -361,6 +363,7 @@ fn read(row: &SqliteRow) -> Result<Claim, ServerError> {
         attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(0),
         request_id: row.try_get("request_id")?,
         traceparent: row.try_get("traceparent")?,
+        caller: row.try_get("caller")?,
     };
     Ok(Claim { job, fence: row.try_get("fence")? })
 }

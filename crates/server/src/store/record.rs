@@ -86,6 +86,8 @@ pub struct NewJob {
     pub request_id: String,
     /// W3C trace context of the submitting request.
     pub traceparent: Option<String>,
+    /// Keyed hash of whoever submitted it.
+    pub caller: String,
 }
 
 /// A recorded job.
@@ -117,6 +119,8 @@ pub struct Job {
     pub request_id: String,
     /// W3C trace context of the submitting request.
     pub traceparent: Option<String>,
+    /// Keyed hash of whoever submitted it; empty when an older version recorded it.
+    pub caller: String,
 }
 
 /// A job handed to a worker, with the right to write its end.

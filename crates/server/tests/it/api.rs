@@ -256,7 +256,7 @@ async fn a_taken_port_names_the_address_and_the_flag() {
     options.logs.stdout = false;
     let (telemetry, _guard, _) = Telemetry::start_local(options).unwrap();
     let engine = Scripted::new(Script::Answer);
-    let parts = Parts { engine, model_load: Duration::ZERO, telemetry };
+    let parts = Parts { engine, model_load: Duration::ZERO, telemetry, hangups: None };
     let outcome = microdiff_server::serve(config, parts, Stop::default(), |_| {}).await;
     let error = outcome.unwrap_err();
     let text = error.to_string();

@@ -142,6 +142,7 @@ async fn a_scan_that_kills_the_process_again_and_again_is_given_up() {
         scan_name: "x.tif".into(),
         request_id: "r".into(),
         traceparent: None,
+        caller: "c".into(),
     };
     store.enqueue(&job, 9).await.unwrap();
     // Left running by a process that died, as many times as a job may be begun.

@@ -40,6 +40,7 @@ async fn enqueue(store: &JobStore, files: &ScanFiles) -> JobId {
         scan: scan.commit().await.unwrap(),
         scan_bytes: 1,
         scan_name: "x.tif".into(),
+        caller: "anonymous".into(),
         request_id: "r".into(),
         traceparent: None,
     };

@@ -66,7 +66,8 @@ pub async fn start_with(
     let subscriber = tracing::dispatcher::set_default(&dispatch);
     let stop = Stop::default();
     let (send, receive) = tokio::sync::oneshot::channel();
-    let parts = Parts { engine, model_load: Duration::ZERO, telemetry: telemetry.clone() };
+    let parts =
+        Parts { engine, model_load: Duration::ZERO, telemetry: telemetry.clone(), hangups: None };
     let log = config.log.file.clone().unwrap();
     let serving = microdiff_server::serve(config, parts, stop.clone(), move |ready| {
         let _ = send.send(*ready);

@@ -19,6 +19,7 @@ fn job() -> NewJob {
         scan_name: "a.tif".into(),
         request_id: "r".into(),
         traceparent: None,
+        caller: "c".into(),
     }
 }
 
@@ -128,7 +129,10 @@ async fn a_database_from_the_future_is_refused() {
     let file = dir.path().join("jobs.sqlite3");
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    sqlx::query("UPDATE _sqlx_migrations SET version = 999").execute(&pool).await.unwrap();
+    sqlx::query("UPDATE _sqlx_migrations SET version = 999 WHERE version = 2")
+        .execute(&pool)
+        .await
+        .unwrap();
     pool.close().await;
     let error = JobStore::open(&file).await.unwrap_err();
     assert!(matches!(error, ServerError::Migration(_)), "{error}");

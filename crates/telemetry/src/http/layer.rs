@@ -1,5 +1,6 @@
 //! The `tower` layer.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -19,8 +20,10 @@ use super::body::RecordedBody;
 use super::endpoint::{Endpoint, Route, RouteRows, UNMATCHED};
 use super::outcomes::Outcomes;
 use super::recorder::{ErrorType, Recorder, RequestContext};
+use crate::audit::UserId;
 use crate::context::{self, RequestIds, ascii, hex};
 use crate::metrics::{Gauge, MetricSpec, Registry};
+use crate::redaction::Scrubber;
 use crate::traces::{SpanKind, TraceContext, TraceId, Tracer, catalogue};
 use crate::{Telemetry, builtin};
 
@@ -80,6 +83,7 @@ impl HttpLayer {
             outcomes: Outcomes::new(&registry, options.error_types),
             endpoints: RwLock::default(),
             tracer: telemetry.tracer().clone(),
+            scrubber: telemetry.scrubber().clone(),
             registry,
             options,
         };
@@ -106,6 +110,7 @@ impl<S> Layer<S> for HttpLayer {
 
 pub(super) struct Shared {
     registry: Registry,
+    scrubber: Scrubber,
     tracer: Tracer,
     options: HttpOptions,
     rows: RouteRows,
@@ -145,6 +150,9 @@ impl Own {
             span.set(catalogue::REQUEST_ID.name, Arc::clone(&request_id));
         }
         let ids = Arc::new(RequestIds::new(Arc::clone(&request_id), span.context()));
+        if let Some(UserId(user)) = request.extensions().get() {
+            let _ = ids.user_id.set(Arc::clone(user));
+        }
         let extension = RequestContext { request_id, span: span.parent(), ids: Arc::clone(&ids) };
         request.extensions_mut().insert(extension);
         Recorder {
@@ -181,7 +189,9 @@ impl Shared {
         let given = headers
             .get(&REQUEST_ID)
             .and_then(|value| value.to_str().ok())
-            .filter(|id| self.options.accept_request_id && is_sane_id(id));
+            .filter(|id| self.options.accept_request_id && is_sane_id(id))
+            // A token in the wrong header would go into every line of the request.
+            .filter(|id| matches!(self.scrubber.scrub(id), Cow::Borrowed(_)));
         match given {
             Some(id) => id.into(),
             None => ascii(&hex(TraceId::random().get())).into(),

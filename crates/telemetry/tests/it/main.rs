@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod allocations;
+mod audit;
 mod collector;
 mod collector_faults;
 mod flight;

@@ -1,12 +1,12 @@
 //! The log of the running binary: what signals, slow readers and flags do to it.
 
-use super::{DEADLINE, Service, data_dir};
+use super::data_dir;
 use crate::binary::{microdiff, text};
+use crate::service::{DEADLINE, Service};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{ChildStdout, Stdio};
-use std::sync::mpsc::channel;
 use std::time::Instant;
 
 /// Starts the service and leaves its standard output to the test.
@@ -17,7 +17,7 @@ fn start_raw(data: &Path, extra: &[&str]) -> (Service, BufReader<ChildStdout>) {
     command.args(["--data-dir", text(data)]).args(extra);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut service = Service { child, lines: channel().1, ready: Value::Null };
+    let mut service = Service::unread(child);
     while service.ready["ready"] != true {
         let mut line = String::new();
         assert!(stdout.read_line(&mut line).expect("a line") > 0, "it ended before it was ready");

@@ -8,6 +8,7 @@ use microdiff_telemetry::logs::{LogCatalogue, LogField};
 
 const INFERENCE: &str = "summary lines of inferences";
 const JOB: &str = "lines about a job";
+const EVALUATION: &str = "the line `Model evaluated`";
 const START: &str = "the line `serving`";
 
 /// The service's own fields.
@@ -36,7 +37,15 @@ pub static LOG_FIELDS: &[LogField] = &[
     LogField::integer("deadline_seconds", "Time that the drain may take.")
         .unit("s")
         .when("the line `draining`"),
-    LogField::integer("removed", "Records removed.").when("the line about old records"),
+    LogField::text("validation_set", "Digest of the held-out cases.").when(EVALUATION),
+    LogField::integer("cases", "Held-out cases that the model was scored on.").when(EVALUATION),
+    LogField::number("skill", "Skill over the prior: 0 is no better, 1 is perfect.")
+        .when(EVALUATION),
+    LogField::number("coverage_90", "Share of the cases whose truth the 90 % interval holds.")
+        .unit("ratio")
+        .when(EVALUATION),
+    LogField::text("flight_file", "The file of the flight recorder.")
+        .when("the line about it, at a stop or panic"),
 ];
 
 /// A logger of the service.

@@ -37,6 +37,9 @@ pub(crate) const ERROR_TYPES: &[&str] = &[
     "database_failed",
     "record_unreadable",
     "storage_failed",
+    "database_unavailable",
+    "audit_unavailable",
+    "unknown_flight",
 ];
 
 /// Who is at fault in a failed job.

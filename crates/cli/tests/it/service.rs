@@ -152,6 +152,15 @@ impl Service {
         line.rsplit(' ').next().expect("a value").parse().expect("a number")
     }
 
+    /// Polls `/metrics` until a series shows a value.
+    pub fn until_shown(&self, series: &str) {
+        let end = Instant::now() + DEADLINE;
+        while !self.get("metrics", "/metrics").body.contains(series) {
+            assert!(Instant::now() < end, "{series} does not appear");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// All of stdout, once the service has ended.
     pub fn stdout(&self) -> String {
         // The channel closes when the last line has been kept.

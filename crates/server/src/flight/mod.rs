@@ -184,7 +184,7 @@ impl Flight {
         match self.store(reason) {
             Ok(None) => {}
             Ok(Some(path)) => {
-                tracing::info!(file = %path.display(), reason, "flight records written");
+                tracing::info!(flight_file = %path.display(), reason, "flight records written");
             }
             Err(error) => tracing::warn!(error = %error, reason, "cannot write flight records"),
         }

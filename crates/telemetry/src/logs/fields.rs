@@ -189,6 +189,7 @@ pub(super) fn custom_key(name: &str, kind: FieldKind, namespace: &str) -> String
 const EVERY: &str = "every line";
 const REQUEST: &str = "lines written while a request is served";
 const ACCESS: &str = "access lines";
+const AUDIT: &str = "lines about audit segments and their end";
 const HEALTH: &str = "lines about health checks";
 
 /// The rows of this crate itself.
@@ -257,7 +258,8 @@ pub const FIELDS: &[LogField] = &[
         .when(ACCESS)
         .ecs(Ecs::Name("http.response.body.bytes")),
     LogField::text("check", "The health check.").when(HEALTH),
-    LogField::text("reason", "Why it failed, in words fit for the public.").when(HEALTH),
+    LogField::text("reason", "Why, in words fit for the public.")
+        .when("lines about health checks, and about files written for a reason"),
     LogField::text("policy", "`required` or `optional`.").when(HEALTH),
     LogField::text("from", "The state a check had: `ok`, `degraded`, `failed` or `unknown`.")
         .when(HEALTH),
@@ -275,6 +277,13 @@ pub const FIELDS: &[LogField] = &[
     LogField::text("driver", "The driver's version.").when("the line about a driver that answers"),
     LogField::integer("spans", "Spans not sent at the end.")
         .when("the line about them, when telemetry ends"),
+    LogField::integer("segment", "The number of an audit segment.").when(AUDIT),
+    LogField::integer("seq", "The number of the last audit record.").when(AUDIT),
+    LogField::text("head", "The hash of the last audit record, to be kept elsewhere.").when(AUDIT),
+    LogField::text("event", "What an audit record is about.")
+        .when("the line about an audit record that is lost"),
+    LogField::integer("removed", "Records, or audit segments, removed.")
+        .when("lines about what is past its retention"),
     LogField::integer("dropped", "Lines lost because the writer was behind.")
         .when("the line that reports the loss"),
     LogField::integer("dropped_errors", "Those of them at level `ERROR`.")

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::shards::{Arena, Cells};
+use super::shards::Run;
 
 /// Marks a gauge or observed counter that shows nothing. A NaN that no arithmetic produces.
 pub(super) const ABSENT: u64 = 0x7ff8_dead_dead_dead;
@@ -11,9 +11,8 @@ pub(super) const ABSENT: u64 = 0x7ff8_dead_dead_dead;
 /// A number that only grows.
 #[derive(Clone)]
 pub struct Counter {
-    pub(super) arena: Arc<Arena>,
     /// `None` when the registry refused the series: counts nowhere.
-    pub(super) cells: Option<Cells>,
+    pub(super) run: Option<Run>,
 }
 
 impl Counter {
@@ -26,15 +25,15 @@ impl Counter {
     /// Adds `amount`.
     #[inline]
     pub fn add(&self, amount: u64) {
-        if let Some(cells) = self.cells {
-            self.arena.with_own(cells, |own| own.add(0, amount));
+        if let Some(run) = &self.run {
+            run.with_own(|own| own.add(0, amount));
         }
     }
 
     /// The present total over all threads; for tests and for state pages, not for hot paths.
     #[must_use]
     pub fn get(&self) -> u64 {
-        self.cells.map_or(0, |cells| self.arena.sum(cells))
+        self.run.as_ref().map_or(0, Run::sum)
     }
 }
 

@@ -133,7 +133,7 @@ impl Registry {
     pub fn counter(&self, spec: &MetricSpec, labels: &[&str]) -> Counter {
         self.try_counter(spec, labels).unwrap_or_else(|_| {
             self.refuse();
-            Counter { arena: Arc::clone(&self.inner.arena), cells: None }
+            Counter { run: None }
         })
     }
 
@@ -148,9 +148,7 @@ impl Registry {
         labels: &[&str],
     ) -> Result<Counter, TelemetryError> {
         match self.resolve(spec, MetricKind::Counter, labels)? {
-            Storage::Count(cells) => {
-                Ok(Counter { arena: Arc::clone(&self.inner.arena), cells: Some(cells) })
-            }
+            Storage::Count(cells) => Ok(Counter { run: self.inner.arena.run(cells) }),
             _ => Err(refusal(spec, "its total is kept elsewhere")),
         }
     }
@@ -188,7 +186,7 @@ impl Registry {
         self.try_histogram(spec, labels).unwrap_or_else(|_| {
             self.refuse();
             let layout = Arc::new(HistogramLayout::new(spec.buckets));
-            Histogram { arena: Arc::clone(&self.inner.arena), cells: None, layout }
+            Histogram { run: None, layout }
         })
     }
 
@@ -203,8 +201,7 @@ impl Registry {
     ) -> Result<Histogram, TelemetryError> {
         match self.resolve(spec, MetricKind::Histogram, labels)? {
             Storage::Histogram(cells, layout) => {
-                let arena = Arc::clone(&self.inner.arena);
-                Ok(Histogram { arena, cells: Some(cells), layout })
+                Ok(Histogram { run: self.inner.arena.run(cells), layout })
             }
             _ => Err(refusal(spec, "it is not a histogram")),
         }

@@ -9,17 +9,17 @@
 //! beside an observation may see the bucket before the sum; each cell by itself never goes back.
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::cells::{Cell64, OwnCells};
 use super::slots::{SHARED, Slots};
 
 /// Exclusive slots; slot 0 is the shared one.
 pub(super) const SLOTS: usize = 64;
-/// Cells in one lazily allocated piece of a column (16 KiB).
+/// Cells of one thread in one piece of the arena (16 KiB).
 pub(super) const CHUNK: usize = 2048;
-/// Pieces in a column; with [`CHUNK`] the bound on all cells of one registry (one million).
+/// Pieces; with [`CHUNK`] the bound on all cells of one registry (one million).
 const CHUNKS: usize = 512;
 
 const UNASSIGNED: u32 = u32::MAX;
@@ -28,6 +28,9 @@ thread_local! {
     static SLOT: Cell<u32> = const { Cell::new(UNASSIGNED) };
     static LEASE: Lease = const { Lease(Cell::new(SHARED)) };
 }
+
+/// The highest slot that any thread has had.
+static TAKEN: AtomicU32 = AtomicU32::new(SHARED);
 
 static FREE: Mutex<Slots> = Mutex::new(Slots::new(SLOTS as u32));
 
@@ -53,23 +56,20 @@ fn current_slot() -> u32 {
 #[cold]
 fn assign_slot() -> u32 {
     let slot = FREE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    TAKEN.fetch_max(slot, Ordering::AcqRel);
     let leased = LEASE.try_with(|lease| lease.0.set(slot)).is_ok();
     let slot = if leased { slot } else { SHARED };
     let _ = SLOT.try_with(|cell| cell.set(slot));
     slot
 }
 
-type Chunk = Box<[Cell64]>;
-
-/// Two cache lines apart, because adjacent lines are fetched in pairs.
-#[repr(align(128))]
-struct Column {
-    chunks: OnceLock<Box<[OnceLock<Chunk>]>>,
-}
+/// The cells of one piece of the arena for every slot: [`SLOTS`] columns of [`CHUNK`] cells. Pages
+/// that no thread has written to cost address space alone.
+type Block = Arc<[Cell64]>;
 
 /// The cells of one registry, in columns by thread.
 pub(super) struct Arena {
-    columns: Box<[Column]>,
+    blocks: Box<[OnceLock<Block>]>,
     used: Mutex<usize>,
 }
 
@@ -87,10 +87,44 @@ impl Cells {
     }
 }
 
+/// What a handle holds: the run's block itself, so that writing follows one pointer.
+#[derive(Clone)]
+pub(super) struct Run {
+    block: Block,
+    offset: usize,
+}
+
+impl Run {
+    /// Runs `write` on the calling thread's own cells.
+    #[inline]
+    pub(super) fn with_own(&self, write: impl FnOnce(OwnCells<'_>)) {
+        let slot = current_slot();
+        let own = self.block.get(slot as usize * CHUNK + self.offset..).unwrap_or(&[]);
+        write(OwnCells::new(own, slot == SHARED));
+    }
+
+    /// Calls `read` with the cells of each thread that may have written.
+    pub(super) fn each_column(&self, mut read: impl FnMut(&[Cell64])) {
+        for column in self.block.chunks(CHUNK).take(taken_slots()) {
+            read(column.get(self.offset..).unwrap_or(&[]));
+        }
+    }
+
+    /// The sum of the first cell over all threads.
+    pub(super) fn sum(&self) -> u64 {
+        let mut total = 0_u64;
+        self.each_column(|own| {
+            if let Some(cell) = own.first() {
+                total = total.wrapping_add(cell.load(Ordering::Relaxed));
+            }
+        });
+        total
+    }
+}
+
 impl Arena {
     pub(super) fn new() -> Self {
-        let columns = (0..SLOTS).map(|_| Column { chunks: OnceLock::new() }).collect();
-        Self { columns, used: Mutex::new(0) }
+        Self { blocks: (0..CHUNKS).map(|_| OnceLock::new()).collect(), used: Mutex::new(0) }
     }
 
     /// Reserves `count` cells, or `None` when the arena is full.
@@ -111,35 +145,16 @@ impl Arena {
         Some(Cells { chunk: chunk as u32, offset: (start % CHUNK) as u32 })
     }
 
-    #[inline]
-    fn chunk(&self, slot: u32, cells: Cells) -> Option<&[Cell64]> {
-        let column = self.columns.get(slot as usize)?;
-        let chunks = column.chunks.get_or_init(empty_column);
-        let chunk = chunks.get(cells.chunk as usize)?;
-        Some(chunk.get_or_init(empty_chunk))
+    /// The run of reserved cells, for a handle.
+    pub(super) fn run(&self, cells: Cells) -> Option<Run> {
+        let block = self.blocks.get(cells.chunk as usize)?.get_or_init(empty_block);
+        Some(Run { block: Arc::clone(block), offset: cells.offset as usize })
     }
 
-    /// Runs `write` on the calling thread's own cells from `cells` on.
-    #[inline]
-    pub(super) fn with_own(&self, cells: Cells, write: impl FnOnce(OwnCells<'_>)) {
-        let slot = current_slot();
-        if let Some(chunk) = self.chunk(slot, cells) {
-            let own = chunk.get(cells.offset as usize..).unwrap_or(&[]);
-            write(OwnCells::new(own, slot == SHARED));
-        }
-    }
-
-    /// Calls `read` with the cells of each thread that has written near `cells`.
-    pub(super) fn each_column(&self, cells: Cells, mut read: impl FnMut(&[Cell64])) {
-        for column in &self.columns {
-            let chunk = column
-                .chunks
-                .get()
-                .and_then(|chunks| chunks.get(cells.chunk as usize))
-                .and_then(OnceLock::get);
-            if let Some(own) = chunk.and_then(|chunk| chunk.get(cells.offset as usize..)) {
-                read(own);
-            }
+    /// Calls `read` with the cells of each thread that may have written near `cells`.
+    pub(super) fn each_column(&self, cells: Cells, read: impl FnMut(&[Cell64])) {
+        if let Some(run) = self.run(cells) {
+            run.each_column(read);
         }
     }
 
@@ -148,42 +163,33 @@ impl Arena {
     pub(super) fn totals(&self) -> Vec<u64> {
         let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mut totals = vec![0_u64; used.div_ceil(CHUNK) * CHUNK];
-        for chunks in self.columns.iter().filter_map(|column| column.chunks.get()) {
-            for (sums, chunk) in totals.chunks_mut(CHUNK).zip(chunks) {
-                for (sum, cell) in sums.iter_mut().zip(chunk.get().into_iter().flatten()) {
+        let slots = taken_slots();
+        for (sums, block) in totals.chunks_mut(CHUNK).zip(&self.blocks) {
+            let columns = block.get().into_iter().flat_map(|block| block.chunks(CHUNK));
+            for column in columns.take(slots) {
+                for (sum, cell) in sums.iter_mut().zip(column) {
                     *sum = sum.wrapping_add(cell.load(Ordering::Relaxed));
                 }
             }
         }
         totals
     }
+}
 
-    /// The sum of one integer cell over all threads.
-    pub(super) fn sum(&self, cells: Cells) -> u64 {
-        let mut total = 0_u64;
-        self.each_column(cells, |own| {
-            if let Some(cell) = own.first() {
-                total = total.wrapping_add(cell.load(Ordering::Relaxed));
-            }
-        });
-        total
-    }
+/// Slots that some thread has ever had, and the shared one.
+fn taken_slots() -> usize {
+    TAKEN.load(Ordering::Acquire) as usize + 1
 }
 
 #[cold]
-fn empty_column() -> Box<[OnceLock<Chunk>]> {
-    (0..CHUNKS).map(|_| OnceLock::new()).collect()
-}
-
-#[cold]
-fn empty_chunk() -> Chunk {
-    (0..CHUNK).map(|_| Cell64::new(0)).collect()
+fn empty_block() -> Block {
+    let zeroed = Arc::<[Cell64]>::new_zeroed_slice(SLOTS * CHUNK);
+    // SAFETY: a `Cell64` is an `AtomicU64`, for which all bits zero is the value 0.
+    unsafe { zeroed.assume_init() }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::cells::read_record;
     use super::*;
 
@@ -208,14 +214,14 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_over_more_threads_than_slots() {
-        let arena = Arc::new(Arena::new());
-        let cells = arena.reserve(1).unwrap();
+        let arena = Arena::new();
+        let run = arena.run(arena.reserve(1).unwrap()).unwrap();
         let threads: Vec<_> = (0..3 * SLOTS)
             .map(|_| {
-                let arena = Arc::clone(&arena);
+                let run = run.clone();
                 std::thread::spawn(move || {
                     for _ in 0..200 {
-                        arena.with_own(cells, |own| own.add(0, 1));
+                        run.with_own(|own| own.add(0, 1));
                     }
                 })
             })
@@ -223,24 +229,24 @@ mod tests {
         for thread in threads {
             thread.join().unwrap();
         }
-        assert_eq!(arena.sum(cells), 3 * SLOTS as u64 * 200);
+        assert_eq!(run.sum(), 3 * SLOTS as u64 * 200);
     }
 
     #[test]
     fn a_record_is_read_whole_while_it_is_written() {
-        let arena = Arc::new(Arena::new());
-        let cells = arena.reserve(4).unwrap();
+        let arena = Arena::new();
+        let run = arena.run(arena.reserve(4).unwrap()).unwrap();
         let writer = {
-            let arena = Arc::clone(&arena);
+            let run = run.clone();
             std::thread::spawn(move || {
                 for i in 1..20_000_u64 {
-                    arena.with_own(cells, |own| own.write_record(0, [i, i * 3, i * 7]));
+                    run.with_own(|own| own.write_record(0, [i, i * 3, i * 7]));
                 }
             })
         };
         let mut seen = 0;
         while !writer.is_finished() || seen == 0 {
-            arena.each_column(cells, |own| {
+            run.each_column(|own| {
                 if let Some([a, b, c]) = read_record::<3>(own, 0) {
                     assert_eq!((b, c), (a * 3, a * 7));
                     seen += 1;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::cells::read_record;
-use super::histogram::{EXEMPLAR, HistogramLayout};
+use super::histogram::{EXEMPLAR, HistogramLayout, micros};
 use super::shards::{Arena, Cells};
 use crate::traces::TraceId;
 
@@ -58,10 +58,10 @@ impl<'a> Totals<'a> {
                 newest = Some(record);
             }
         });
-        newest.map(|[high, low, value, micros]| Exemplar {
+        newest.map(|[high, low, value, at]| Exemplar {
             trace: TraceId::from_halves(high, low),
             value: f64::from_bits(value),
-            micros,
+            micros: micros(at),
         })
     }
 }

@@ -7,3 +7,8 @@ mod metrics {
     mod cells;
     mod slots;
 }
+
+#[path = "../../src/logs"]
+mod logs {
+    mod queue;
+}

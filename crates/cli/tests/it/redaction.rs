@@ -48,8 +48,6 @@ const LEGITIMATE: &[(&str, &[Sink])] = &[
     ("path_segment", &[Sink::Answer]),
     ("design_id", &[Sink::Answer]),
     ("admin_levels", &[Sink::Answer]),
-    // W3C trace context: a vendor's state travels with the trace, to the collector only.
-    ("tracestate", &[Sink::Spans]),
 ];
 
 /// Hands out canaries: letters and digits that occur nowhere by chance and survive any encoding.

@@ -1,5 +1,5 @@
 //! The files of the telemetry crate that have `loom` models, compiled against `loom` instead of the
-//! standard library. Each file holds its models itself, in a module `tests` under `cfg(loom)`.
+//! standard library. Each file holds its models itself, in a module of tests under `cfg(loom)`.
 #![cfg(test)]
 
 #[path = "../../src/metrics"]

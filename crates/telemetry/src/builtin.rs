@@ -384,8 +384,14 @@ const APPLICATION: &[MetricSpec] = &[
 const PROCESS: &[MetricSpec] =
     &[CPU_SECONDS, RESIDENT, VIRTUAL, OPEN_FDS, MAX_FDS, THREADS, START_TIME];
 
-/// The rows that [`crate::Telemetry::start`] adds to a service's own, under `prefix`. The rows
-/// about the registry itself are added by every [`crate::metrics::Registry`] and not listed here.
+/// The rows that every [`crate::metrics::Registry`] adds about itself, under `prefix`.
+#[must_use]
+pub fn registry_specs(prefix: &str) -> Vec<MetricSpec> {
+    REGISTRY.iter().map(|spec| spec.clone().prefixed(prefix)).collect()
+}
+
+/// The rows that [`crate::Telemetry::start`] adds to a service's own, under `prefix`, beside those
+/// of [`registry_specs`].
 #[must_use]
 pub fn specs(prefix: &str) -> Vec<MetricSpec> {
     APPLICATION

@@ -1,4 +1,5 @@
-//! Metrics, JSON logs, traces, health checks and GPU readings for a Rust service.
+//! Metrics, JSON logs, traces, health checks, GPU readings, an audit log, a flight recorder and error
+//! budgets for a Rust service.
 //!
 //! The service brings a table of its metrics ([`metrics::MetricSpec`]); [`Telemetry::start`] turns
 //! it, with the rows this crate adds, into a registry, sets up logging and tracing, and returns a

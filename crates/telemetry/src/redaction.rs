@@ -12,6 +12,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 /// What stands where a secret was.
 pub const REDACTED: &str = "[redacted]";
 
@@ -147,6 +149,29 @@ impl Scrubber {
         } else {
             self.scrub(value)
         }
+    }
+
+    /// A JSON value under this key as it may be shown: every text at any depth, and numbers under
+    /// secret keys.
+    pub(crate) fn scrub_json(&self, key: &str, value: Value) -> Value {
+        match value {
+            Value::String(text) => self.scrub_field(key, &text).into_owned().into(),
+            Value::Array(items) => {
+                items.into_iter().map(|item| self.scrub_json(key, item)).collect()
+            }
+            Value::Object(fields) => self.scrub_map(fields).into(),
+            Value::Number(_) if self.is_secret_key(key) => REDACTED.into(),
+            other => other,
+        }
+    }
+
+    /// [`Scrubber::scrub_json`] of every field.
+    pub(crate) fn scrub_map(&self, fields: Map<String, Value>) -> Map<String, Value> {
+        let shown = |(key, value): (String, Value)| {
+            let value = self.scrub_json(&key, value);
+            (key, value)
+        };
+        fields.into_iter().map(shown).collect()
     }
 
     /// Free text as it may be shown. What it returns it would return unchanged.

@@ -98,8 +98,7 @@ impl Crew {
     /// comes first.
     async fn run(self: &Arc<Self>, claim: Claim) {
         let waited = now_ms().saturating_sub(claim.job.created_ms).max(0) as f64 / 1000.0;
-        self.metrics.queue_wait.observe(waited);
-        self.metrics.phase(Phase::Queue).observe(waited);
+        self.observe_wait(&claim, Duration::from_secs_f64(waited));
         if claim.job.attempts > self.queue.max_attempts() {
             return self.give_up(&claim).await;
         }
@@ -116,6 +115,16 @@ impl Crew {
             }
             Waited::Lost => self.lose(&claim).await,
             Waited::Abandoned => self.hand_back(&claim).await,
+        }
+    }
+
+    fn observe_wait(&self, claim: &Claim, waited: Duration) {
+        let trace = claim.job.traceparent.as_deref().and_then(TraceContext::parse);
+        for histogram in [&self.metrics.queue_wait, self.metrics.phase(Phase::Queue)] {
+            match trace {
+                Some(trace) => observe(histogram, waited, trace),
+                None => histogram.observe(waited.as_secs_f64()),
+            }
         }
     }
 

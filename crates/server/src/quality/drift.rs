@@ -14,11 +14,12 @@ pub(super) const LEAST_DESIGNS: usize = 30;
 pub(super) struct DriftWindow {
     rows: VecDeque<[f32; DESCRIPTOR_COUNT]>,
     capacity: usize,
+    changed: bool,
 }
 
 impl DriftWindow {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { rows: VecDeque::new(), capacity: capacity.max(LEAST_DESIGNS) }
+        Self { rows: VecDeque::new(), capacity: capacity.max(LEAST_DESIGNS), changed: false }
     }
 
     pub(super) fn push(&mut self, row: [f32; DESCRIPTOR_COUNT]) {
@@ -26,6 +27,12 @@ impl DriftWindow {
             self.rows.pop_front();
         }
         self.rows.push_back(row);
+        self.changed = true;
+    }
+
+    /// Whether a design came since this was last asked.
+    pub(super) fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -4,7 +4,6 @@ use super::LiveEvaluation;
 use crate::catalogue as rows;
 use crate::engine::{Accuracy, ValidationFacts};
 use microdiff_design::{DesignDocument, Observable, SetScore};
-use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_domain::{DefectClass, PARAMETER_COUNT, Parameter};
 use microdiff_telemetry::metrics::{Counter, Gauge, Histogram, MetricSpec, Registry};
 use std::time::UNIX_EPOCH;
@@ -19,8 +18,6 @@ pub(super) struct Handles {
     predictive_p: Histogram,
     predictive_flagged: Counter,
     information_gain: [Histogram; PARAMETER_COUNT],
-    pub(super) drift: Vec<Gauge>,
-    pub(super) drift_window: Gauge,
 }
 
 impl Handles {
@@ -39,11 +36,6 @@ impl Handles {
             predictive_flagged: registry.counter(&rows::PREDICTIVE_FLAGGED, &[]),
             information_gain: Parameter::ALL
                 .map(|p| registry.histogram(&rows::INFORMATION_GAIN, &[p.name()])),
-            drift: DESCRIPTORS
-                .iter()
-                .map(|spec| registry.gauge(&rows::DRIFT, &[spec.name]))
-                .collect(),
-            drift_window: registry.gauge(&rows::DRIFT_WINDOW, &[]),
         }
     }
 

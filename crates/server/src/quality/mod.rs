@@ -12,12 +12,14 @@ mod handles;
 pub(crate) use evaluator::start;
 pub(crate) use handles::set_name;
 
+use crate::catalogue as rows;
 use crate::config::QualityConfig;
 use crate::engine::{Engine, ValidationFacts};
 use drift::DriftWindow;
 use handles::Handles;
 use microdiff_design::{DesignDocument, SetScore};
-use microdiff_telemetry::metrics::Registry;
+use microdiff_domain::descriptor::{DESCRIPTORS, DescriptorSpec};
+use microdiff_telemetry::metrics::{Gauge, Registry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -38,7 +40,7 @@ pub(crate) struct LiveEvaluation {
 pub(crate) struct Quality {
     engine: Arc<dyn Engine>,
     handles: Handles,
-    window: Mutex<DriftWindow>,
+    window: Arc<Mutex<DriftWindow>>,
     latest: Mutex<Option<LiveEvaluation>>,
 }
 
@@ -54,12 +56,9 @@ impl Quality {
         if let Ok(facts) = engine.validation() {
             handles.show_validation(&facts);
         }
-        Self {
-            engine: Arc::clone(engine),
-            handles,
-            window: Mutex::new(DriftWindow::new(config.drift_window)),
-            latest: Mutex::new(None),
-        }
+        let window = Arc::new(Mutex::new(DriftWindow::new(config.drift_window)));
+        show_drift(registry, Arc::clone(engine), Arc::clone(&window));
+        Self { engine: Arc::clone(engine), handles, window, latest: Mutex::new(None) }
     }
 
     /// Takes in an answered design: its own signs, and its descriptors into the window of drift.
@@ -67,14 +66,7 @@ impl Quality {
         self.handles.record(document);
         let Some(reference) = self.engine.reference() else { return };
         let Some(descriptors) = drift::descriptors(document) else { return };
-        let mut window = lock(&self.window);
-        window.push(reference.normal(&descriptors));
-        self.handles.drift_window.set(window.len() as f64);
-        if let Some(drifts) = window.drifts(reference) {
-            for (gauge, drift) in self.handles.drift.iter().zip(drifts) {
-                gauge.set(drift);
-            }
-        }
+        lock(&self.window).push(reference.normal(&descriptors));
     }
 
     /// The last complete scoring.
@@ -86,6 +78,25 @@ impl Quality {
         self.handles.show_evaluation(&evaluation);
         *lock(&self.latest) = Some(evaluation);
     }
+}
+
+/// Shows the drift at each scrape that follows a design: it sorts every descriptor's window, which
+/// no design should wait for.
+fn show_drift(registry: &Registry, engine: Arc<dyn Engine>, window: Arc<Mutex<DriftWindow>>) {
+    let gauge = |spec: &DescriptorSpec| registry.gauge(&rows::DRIFT, &[spec.name]);
+    let drift: Vec<Gauge> = DESCRIPTORS.iter().map(gauge).collect();
+    let samples = registry.gauge(&rows::DRIFT_WINDOW, &[]);
+    registry.on_scrape(move || {
+        let mut window = lock(&window);
+        if !window.take_change() {
+            return;
+        }
+        samples.set(window.len() as f64);
+        let drifts = engine.reference().and_then(|reference| window.drifts(reference));
+        for (gauge, drift) in drift.iter().zip(drifts.into_iter().flatten()) {
+            gauge.set(drift);
+        }
+    });
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

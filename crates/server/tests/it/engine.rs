@@ -127,6 +127,10 @@ fn document(request: &JobRequest) -> DesignDocument {
         "posterior": marginals,
         "prior": marginals,
         "defects": { "dense": 1.0, "lack_of_fusion": 0.0, "keyhole": 0.0, "balling": 0.0 },
+        "quality": {
+            "predictive": { "p_value": 0.01, "flagged": true, "observables": [], "draws": 0 },
+            "information_gain_nats": {}, "unusual": [], "descriptors": {},
+        },
         "out_of_distribution": { "score": 2.2, "p_value": 0.5, "flagged": true },
         "model": {
             "name": "scripted", "model_type": "conditional_diffusion", "digest": "",

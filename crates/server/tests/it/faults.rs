@@ -26,6 +26,7 @@ async fn a_full_queue_refuses_and_records_nothing() {
     let series = "microdiff_queue_rejections_total{reason=\"queue_full\"}";
     assert_eq!(server.metric(series).await, 1.0);
     assert_eq!(server.metric("microdiff_queue_capacity").await, 1.0);
+    server.until_metric("microdiff_queue_depth", 1.0).await;
     engine.release();
     server.drain().await;
 }

@@ -293,7 +293,7 @@ async fn the_admin_reference_is_the_listener() {
         let Some(example) = example(endpoint) else { continue };
         assert!(alike(&example, &answer), "{endpoint}\nexample {example:#}\nanswer {answer:#}");
     }
-    for endpoint in ["GET /", "GET /flight", "GET /flight/{id}", "GET /slo"] {
+    for endpoint in ["GET /", "GET /flight", "GET /flight/{id}", "GET /slo", "GET /loglevel"] {
         assert!(example(endpoint).is_some(), "{endpoint} has an example");
     }
     server.drain().await;

@@ -34,6 +34,7 @@ fn the_metric_reference_is_committed() {
     section(&mut page, "Service", METRICS.to_vec());
     section(&mut page, "Telemetry and process", builtin::specs(PREFIX));
     section(&mut page, "GPU listener", builtin::gpu_specs(PREFIX));
+    section(&mut page, "Both listeners, each of itself", builtin::registry_specs(PREFIX));
     golden("metrics.md", &page);
 }
 
@@ -85,12 +86,12 @@ fn the_log_reference_is_committed() {
          One JSON object a line, UTF-8. `--log-schema` chooses between the native keys and those \
          of the Elastic Common Schema (ECS ",
     );
-    let _ = write!(
+    let _ = writeln!(
         page,
         "{ECS_VERSION}), where text and booleans of its own go under `labels.` and numbers under \
          `{PREFIX}.`. A line has the fields that its row names; order does not matter. Lines of \
          libraries (a logger outside `{PREFIX}`) may have further fields. `--log-format pretty` \
-         shows the same on stdout for a person.\n"
+         shows the same on stdout for a person."
     );
     for (title, own) in [("Service", true), ("Every service", false)] {
         let head = "| field | type | unit | meaning | on | ECS | ECS type | stability |\n\

@@ -7,6 +7,8 @@ mod api;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod catalogue;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod faults;
@@ -16,6 +18,7 @@ mod flight;
 mod goldens;
 #[cfg(test)]
 mod health;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod observability;

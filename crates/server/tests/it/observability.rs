@@ -1,5 +1,5 @@
 use crate::engine::{Script, Scripted, bundled};
-use crate::server::{form, read, scan, start};
+use crate::server::{MODEL_LOAD, form, read, scan, start, start_with};
 use microdiff_domain::Phase;
 use serde_json::{Value, json};
 
@@ -53,6 +53,30 @@ async fn one_design_moves_the_metrics_it_should() {
         server.metrics().await.contains(&format!("microdiff_model_accuracy_recorded{{{MODEL},"))
     );
     assert!(server.gpu_metrics().await.contains("microdiff_gpu_devices"));
+    server.drain().await;
+}
+
+#[tokio::test]
+async fn designs_to_be_doubted_are_counted_and_evict_their_like() {
+    let dir = std::sync::Arc::new(tempfile::TempDir::new().unwrap());
+    // The least there may be: one place for each class.
+    let server = start_with(Scripted::new(Script::Answer), dir, |config| {
+        config.flight.capacity = 7;
+    })
+    .await;
+    for _ in 0..3 {
+        assert_eq!(server.post("?wait=60", form(vec![1])).await.status(), 200);
+    }
+    let class = "class=\"out_of_distribution\"";
+    for (series, value) in [
+        ("microdiff_out_of_distribution_total".into(), 3.0),
+        ("microdiff_posterior_predictive_flagged_total".into(), 3.0),
+        (format!("microdiff_flight_held{{{class}}}"), 1.0),
+        (format!("microdiff_flight_evictions_total{{{class}}}"), 2.0),
+        ("microdiff_model_load_duration_seconds".into(), MODEL_LOAD.as_secs_f64()),
+    ] {
+        assert_eq!(server.metric(&series).await, value, "{series}");
+    }
     server.drain().await;
 }
 

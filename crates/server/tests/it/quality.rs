@@ -109,7 +109,7 @@ impl Engine for Watched {
         let crps = self.crps.lock().unwrap().clone().map_err(Self::failure)?;
         let class = [DefectClass::Dense, DefectClass::LackOfFusion][case % 2];
         // The other class is exact.
-        let crps = if case % 2 == 0 { crps } else { 0.0 };
+        let crps = if case.is_multiple_of(2) { crps } else { 0.0 };
         Ok(CaseScore { class, crps: [crps; 5], prior_crps: [0.2; 5], inside_90: [1.0; 5] })
     }
 

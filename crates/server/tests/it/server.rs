@@ -16,6 +16,9 @@ use tokio::time::timeout;
 /// Long enough for any machine; only a hang meets it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the service is told that loading the model took.
+pub const MODEL_LOAD: Duration = Duration::from_millis(250);
+
 /// A running service.
 pub struct Server {
     pub ready: Ready,
@@ -67,7 +70,7 @@ pub async fn start_with(
     let stop = Stop::default();
     let (send, receive) = tokio::sync::oneshot::channel();
     let parts =
-        Parts { engine, model_load: Duration::ZERO, telemetry: telemetry.clone(), hangups: None };
+        Parts { engine, model_load: MODEL_LOAD, telemetry: telemetry.clone(), hangups: None };
     let log = config.log.file.clone().unwrap();
     let serving = microdiff_server::serve(config, parts, stop.clone(), move |ready| {
         let _ = send.send(*ready);

@@ -1,9 +1,14 @@
 //! The files of the telemetry crate that have `loom` models, compiled against `loom` instead of the
-//! standard library. Each file holds its models itself, in a module `tests` under `cfg(loom)`.
+//! standard library. Each file holds its models itself, in a module of tests under `cfg(loom)`.
 #![cfg(test)]
 
 #[path = "../../src/metrics"]
 mod metrics {
     mod cells;
     mod slots;
+}
+
+#[path = "../../src/logs"]
+mod logs {
+    mod queue;
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value, json};
 
 use super::record::{Head, Stamp, micros_of, push_record, sha256_hex};
-use super::scan::{self, HEAD, HEAD_DRAFT, LOCK, StoredHead, Survey};
+use super::scan::{self, HEAD, LOCK, StoredHead, Survey};
 use super::{AuditClock, AuditOptions};
+use crate::files;
 
 const DAY_US: u64 = 86_400_000_000;
 /// How often a reader that holds the lock for a moment is waited for.
@@ -279,14 +280,7 @@ impl Chain {
     /// Makes the head on the disk the one of the chain.
     pub(super) fn write_head(&mut self) -> io::Result<()> {
         self.head.run_seconds = self.run_seconds();
-        let draft = self.dir.join(HEAD_DRAFT);
-        let options =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
-        let mut file = options.open(&draft)?;
-        file.write_all(&self.head.to_line())?;
-        file.sync_all()?;
-        std::fs::rename(&draft, self.dir.join(HEAD))?;
-        File::open(&self.dir)?.sync_all()
+        files::replace(&self.dir.join(HEAD), &self.head.to_line())
     }
 
     /// Whether the directory takes writes: the head is written again.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::record::{Head, Record};
 
 pub(super) const HEAD: &str = "head.json";
-pub(super) const HEAD_DRAFT: &str = "head.json.tmp";
+/// What a crash while [`HEAD`] was written leaves, see [`crate::files::replace`].
+const HEAD_DRAFT: &str = "head.json.part";
 pub(super) const LOCK: &str = "lock";
 
 /// A line longer than any record is not read whole: the file is not ours.

@@ -110,7 +110,7 @@ impl Shared {
     /// Queues a record. Whoever waits is told at once when there is no room; else the loss is
     /// counted and logged.
     pub(super) fn push(&self, event: &str, fields: Map<String, Value>, done: Option<Done>) {
-        let fields = scrubbed(&self.scrubber, fields);
+        let fields = self.scrubber.scrub_map(fields);
         let mut state = self.lock();
         let refusal = match (state.closed, state.queue.len() >= self.capacity) {
             (true, _) => AuditError::Closed,
@@ -183,23 +183,6 @@ impl Shared {
             .wait_timeout_while(state, RETRY, |state| !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
         state.closed
-    }
-}
-
-/// The text values of `fields`, at any depth, as they may be shown.
-fn scrubbed(scrubber: &Scrubber, fields: Map<String, Value>) -> Map<String, Value> {
-    fields.into_iter().map(|(key, value)| (key.clone(), scrub(scrubber, &key, value))).collect()
-}
-
-fn scrub(scrubber: &Scrubber, key: &str, value: Value) -> Value {
-    match value {
-        Value::String(text) => scrubber.scrub_field(key, &text).into_owned().into(),
-        Value::Array(items) => {
-            items.into_iter().map(|item| scrub(scrubber, key, item)).collect::<Vec<_>>().into()
-        }
-        Value::Object(map) => scrubbed(scrubber, map).into(),
-        Value::Number(_) if scrubber.is_secret_key(key) => crate::redaction::REDACTED.into(),
-        other => other,
     }
 }
 

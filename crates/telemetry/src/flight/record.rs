@@ -76,7 +76,7 @@ impl FlightRecord {
             .iter()
             .map(|(phase, took)| ((*phase).to_owned(), json!(milliseconds(*took))))
             .collect();
-        let mut record = json!({
+        let record = json!({
             "id": self.id,
             "request_id": self.request_id,
             "trace_id": self.trace_id.map(|id| id.to_string()),
@@ -92,8 +92,7 @@ impl FlightRecord {
             "version": version,
             "details": self.details.as_ref().map(|details| details.json()),
         });
-        scrub("", &mut record, scrubber);
-        record
+        scrubber.scrub_json("", record)
     }
 }
 
@@ -106,20 +105,4 @@ fn cut(text: &mut String) {
         text.truncate(text.floor_char_boundary(LONGEST_TEXT));
     }
     text.shrink_to_fit();
-}
-
-/// Redacts every text of a document by its own content and by the key it stands under.
-fn scrub(key: &str, value: &mut Value, scrubber: &Scrubber) {
-    match value {
-        Value::String(text) => {
-            // A secret is replaced by a borrowed text too, so only its content tells.
-            let shown = scrubber.scrub_field(key, text).into_owned();
-            *text = shown;
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| scrub(key, item, scrubber)),
-        Value::Object(fields) => {
-            fields.iter_mut().for_each(|(key, value)| scrub(key, value, scrubber));
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }

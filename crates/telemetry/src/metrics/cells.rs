@@ -32,6 +32,12 @@ impl<'a> OwnCells<'a> {
         Self { cells, shared }
     }
 
+    /// What a cell holds now; 0 where there is none.
+    #[inline]
+    pub(super) fn get(&self, index: usize) -> u64 {
+        self.cells.get(index).map_or(0, |cell| cell.load(Ordering::Relaxed))
+    }
+
     #[inline]
     pub(super) fn add(&self, index: usize, amount: u64) {
         let Some(cell) = self.cells.get(index) else { return };

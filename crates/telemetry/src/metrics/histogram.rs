@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::native::{MAX_CELLS, Native};
+use super::native::Native;
 use super::shards::Run;
 use crate::traces::TraceId;
 
@@ -21,8 +21,64 @@ pub struct Histogram {
 pub(super) struct HistogramLayout {
     pub(super) bounds: &'static [f64],
     pub(super) native: Option<Native>,
-    /// By native cell: the classic bounds that lie below all its values.
-    below: [u8; MAX_CELLS + 1],
+    steps: Steps,
+}
+
+/// Where values go, by their exponent and the top four bits of their mantissa: at most one native
+/// and one classic bound lie within such a step, so that two comparisons settle a value.
+struct Steps {
+    /// The leading bits of the first step.
+    first: u64,
+    /// Empty for a metric whose bounds lie too close together, or that has no native buckets.
+    table: Box<[Step]>,
+}
+
+#[derive(Clone, Copy)]
+struct Step {
+    /// The native cell of the step's lowest value.
+    native: u32,
+    /// Classic bounds below the step.
+    classic: u32,
+    /// The bits of the highest value in that native cell.
+    split: u64,
+    /// The next classic bound.
+    bound: f64,
+}
+
+/// Bits of a value below those that choose its step.
+const REST: u32 = 48;
+
+impl Steps {
+    fn new(bounds: &[f64], native: Option<&Native>) -> Self {
+        let none = Self { first: 0, table: Box::default() };
+        let Some(native) = native else { return none };
+        let first = native.zero_threshold.to_bits() >> REST;
+        let end = native.lower_bound(native.cells + 1).to_bits() >> REST;
+        let table: Option<Box<[Step]>> =
+            (first..end).map(|lead| Step::new(lead << REST, bounds, native)).collect();
+        table.map_or(none, |table| Self { first, table })
+    }
+}
+
+impl Step {
+    /// `None` when a second bound lies within the step.
+    fn new(low: u64, bounds: &[f64], native: &Native) -> Option<Self> {
+        let high = low | ((1 << REST) - 1);
+        let below = |value: f64| bounds.iter().filter(|bound| **bound < value).count();
+        let cell = |bits| native.cell_of(f64::from_bits(bits));
+        let classic = below(f64::from_bits(low));
+        // The last value of the first cell, by bisection.
+        let (mut split, mut beyond) = (low, high + 1);
+        while beyond - split > 1 {
+            let middle = split + (beyond - split) / 2;
+            if cell(middle) == cell(low) { split = middle } else { beyond = middle }
+        }
+        if below(f64::from_bits(high)) > classic + 1 || cell(high) > cell(low) + 1 {
+            return None;
+        }
+        let bound = bounds.get(classic).copied().unwrap_or(f64::INFINITY);
+        Some(Self { native: cell(low) as u32, classic: classic as u32, split, bound })
+    }
 }
 
 /// Trace id (high, low), value, moment (see [`pack`]).
@@ -47,14 +103,7 @@ pub(super) fn micros(packed: u64) -> u64 {
 impl HistogramLayout {
     pub(super) fn new(bounds: &'static [f64]) -> Self {
         let native = Native::of(bounds);
-        let mut below = [0; MAX_CELLS + 1];
-        if let Some(native) = &native {
-            for (cell, below) in below.iter_mut().enumerate().take(native.cells + 1).skip(1) {
-                let lower = native.lower_bound(cell);
-                *below = bounds.iter().filter(|bound| **bound <= lower).count() as u8;
-            }
-        }
-        Self { bounds, native, below }
+        Self { bounds, native, steps: Steps::new(bounds, native.as_ref()) }
     }
 
     pub(super) fn buckets(&self) -> usize {
@@ -78,16 +127,26 @@ impl HistogramLayout {
         self.native_cells() + self.native.map_or(0, |native| native.cells + 1)
     }
 
-    /// The classic bucket of a value, of which the first `below` bounds are known to be smaller.
+    /// The classic bucket and the native cell of a value that is not NaN.
     #[inline]
-    fn bucket_from(&self, below: usize, value: f64) -> usize {
-        // Nearly always one comparison decides; as a number, because a branch on it is a guess.
-        let next = self.bounds.get(below).copied().unwrap_or(f64::INFINITY);
-        let mut bucket = below + usize::from(value > next);
-        while self.bounds.get(bucket).is_some_and(|bound| value > *bound) {
-            bucket += 1;
+    fn place(&self, value: f64) -> (usize, Option<usize>) {
+        let bits = value.to_bits();
+        let lead = (bits >> REST).wrapping_sub(self.steps.first);
+        // As numbers, because a branch on either would be a guess.
+        match self.steps.table.get(lead as usize) {
+            Some(step) => {
+                let bucket = step.classic as usize + usize::from(value > step.bound);
+                (bucket, Some(step.native as usize + usize::from(bits > step.split)))
+            }
+            None => self.place_beyond(value),
         }
-        bucket
+    }
+
+    /// The same for a value below or above all steps, or without them.
+    #[cold]
+    fn place_beyond(&self, value: f64) -> (usize, Option<usize>) {
+        let bucket = self.bounds.iter().filter(|bound| value > **bound).count();
+        (bucket, self.native.map(|native| native.cell_of(value)))
     }
 }
 
@@ -98,8 +157,9 @@ impl Histogram {
         self.record(value, None);
     }
 
-    /// Counts one observation and leaves `trace` behind as the exemplar of its bucket. The moment
-    /// is the caller's, who mostly knows it already: asking the clock costs more than all the rest.
+    /// Counts one observation and leaves `trace` behind as the exemplar of its bucket, unless this
+    /// thread left one there within the same second: a scraper takes one of many. The moment is the
+    /// caller's, who mostly knows it already: asking the clock costs more than all the rest.
     #[inline]
     pub fn observe_traced(&self, value: f64, trace: TraceId, at: SystemTime) {
         self.record(value, Some((trace, at)));
@@ -112,9 +172,7 @@ impl Histogram {
             return;
         }
         let layout = &*self.layout;
-        let native = layout.native.map(|native| native.cell_of(value));
-        let below = native.and_then(|cell| layout.below.get(cell)).map_or(0, |below| *below);
-        let bucket = layout.bucket_from(usize::from(below), value);
+        let (bucket, native) = layout.place(value);
         run.with_own(|own| {
             own.add(bucket, 1);
             own.add_f64(layout.sum(), value);
@@ -122,8 +180,11 @@ impl Histogram {
                 own.add(layout.native_cells() + cell, 1);
             }
             if let Some((trace, at)) = exemplar {
-                let (high, low) = trace.halves();
-                own.write_record(layout.exemplar(bucket), [high, low, value.to_bits(), pack(at)]);
+                let (index, at) = (layout.exemplar(bucket), pack(at));
+                if own.get(index + EXEMPLAR) >> NANO_BITS != at >> NANO_BITS {
+                    let (high, low) = trace.halves();
+                    own.write_record(index, [high, low, value.to_bits(), at]);
+                }
             }
         });
     }
@@ -151,16 +212,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_way_over_the_native_cell_finds_the_classic_bucket(
+        fn the_steps_lead_where_counting_does(
             exponent in -9.0_f64..5.0,
             on_a_bound in 0..40_usize,
+            cell in 1..400_usize,
+            choice in 0..4,
         ) {
-            let layout = HistogramLayout::new(DURATION_BUCKETS);
-            let value = DURATION_BUCKETS.get(on_a_bound).copied().unwrap_or(10_f64.powf(exponent));
-            let cell = layout.native.unwrap().cell_of(value);
-            let plain = DURATION_BUCKETS.iter().filter(|bound| value > **bound).count();
-            prop_assert_eq!(layout.bucket_from(usize::from(layout.below[cell]), value), plain);
+            for bounds in [DURATION_BUCKETS, &[0.25, 1.0, 1.01, 100.0], &[0.0, 0.5, 1.0]] {
+                let layout = HistogramLayout::new(bounds);
+                let value = match choice {
+                    0 => bounds.get(on_a_bound).copied().unwrap_or(0.0),
+                    1 => -(10_f64.powf(exponent)),
+                    2 => layout.native.unwrap().lower_bound(cell),
+                    _ => 10_f64.powf(exponent),
+                };
+                for value in [value, value.next_up(), value.next_down()] {
+                    prop_assert_eq!(layout.place(value), layout.place_beyond(value), "{}", value);
+                }
+            }
         }
+    }
+
+    #[test]
+    fn bounds_far_enough_apart_have_steps() {
+        assert!(!HistogramLayout::new(DURATION_BUCKETS).steps.table.is_empty());
+        assert!(HistogramLayout::new(&[0.25, 1.0, 1.01, 1.02]).steps.table.is_empty());
     }
 
     #[test]

@@ -63,16 +63,46 @@ impl DesignError {
             | DesignError::Validation(_) => ErrorKind::Internal,
         }
     }
+}
 
-    /// Stable short name from a closed set, fit for a metric label.
-    pub fn code(&self) -> &'static str {
-        match self {
-            DesignError::Request(_) => "invalid_request",
-            DesignError::Scan(error) => error.code(),
-            DesignError::Model(_) => "model_failed",
-            DesignError::Simulation(_) | DesignError::NoRow { .. } => "simulation_refused",
-            DesignError::Canary(_) => "canary_failed",
-            DesignError::Validation(_) => "validation_failed",
+/// Writes the codes once, as the match and as the list of what it can give.
+macro_rules! codes {
+    ($($error:pat => $code:literal,)+) => {
+        /// The codes of this crate's own.
+        const OWN: &[&str] = &[$($code),+];
+
+        impl DesignError {
+            /// Stable short name from a closed set, fit for a metric label.
+            pub fn code(&self) -> &'static str {
+                match self {
+                    DesignError::Scan(error) => error.code(),
+                    $($error => $code,)+
+                }
+            }
         }
-    }
+    };
+}
+
+codes! {
+    DesignError::Request(_) => "invalid_request",
+    DesignError::Model(_) => "model_failed",
+    DesignError::Simulation(_) | DesignError::NoRow { .. } => "simulation_refused",
+    DesignError::Canary(_) => "canary_failed",
+    DesignError::Validation(_) => "validation_failed",
+}
+
+impl DesignError {
+    /// Every code that [`DesignError::code`] can give, each once.
+    pub const CODES: [&'static str; OWN.len() + ImagingError::CODES.len()] = {
+        let mut codes = [""; OWN.len() + ImagingError::CODES.len()];
+        let mut index = 0;
+        while index < codes.len() {
+            codes[index] = match index.checked_sub(OWN.len()) {
+                Some(scan) => ImagingError::CODES[scan],
+                None => OWN[index],
+            };
+            index += 1;
+        }
+        codes
+    };
 }

@@ -149,27 +149,41 @@ impl ImagingError {
             _ => ErrorKind::Data,
         }
     }
+}
 
-    /// Stable word for logs, metrics and problem documents.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Read { .. } => "scan_unreadable",
-            Self::Write { .. } => "output_unwritable",
-            Self::Empty { .. } => "scan_empty",
-            Self::NotTiff { .. } => "scan_not_tiff",
-            Self::Damaged { .. } => "scan_damaged",
-            Self::Unsupported { .. } => "scan_unsupported",
-            Self::Mixed { .. } => "scan_mixed_pages",
-            Self::Slices { .. } => "scan_slices_unusable",
-            Self::TooLarge { .. } => "scan_too_large",
-            Self::NotFinite { .. } => "scan_not_finite",
-            Self::Constant { .. } => "scan_constant",
-            Self::TooSmall { .. } => "scan_too_small",
-            Self::UnknownVoxelSize { .. } => "voxel_size_unknown",
-            Self::NotCubic { .. } => "voxels_not_cubic",
-            Self::MostlyAir { .. } => "scan_mostly_air",
-            Self::TooFragmented => "pores_too_fragmented",
-            Self::Domain(_) => "value_refused",
+/// Writes the codes once, as the match and as the list of what it can give.
+macro_rules! codes {
+    ($($error:pat => $code:literal,)+) => {
+        impl ImagingError {
+            /// Every code there is, in the order of the declaration.
+            pub const CODES: &'static [&'static str] = &[$($code),+];
+
+            /// Stable word for logs, metrics and problem documents.
+            pub fn code(&self) -> &'static str {
+                match self {
+                    $($error => $code,)+
+                }
+            }
         }
-    }
+    };
+}
+
+codes! {
+    ImagingError::Read { .. } => "scan_unreadable",
+    ImagingError::Write { .. } => "output_unwritable",
+    ImagingError::Empty { .. } => "scan_empty",
+    ImagingError::NotTiff { .. } => "scan_not_tiff",
+    ImagingError::Damaged { .. } => "scan_damaged",
+    ImagingError::Unsupported { .. } => "scan_unsupported",
+    ImagingError::Mixed { .. } => "scan_mixed_pages",
+    ImagingError::Slices { .. } => "scan_slices_unusable",
+    ImagingError::TooLarge { .. } => "scan_too_large",
+    ImagingError::NotFinite { .. } => "scan_not_finite",
+    ImagingError::Constant { .. } => "scan_constant",
+    ImagingError::TooSmall { .. } => "scan_too_small",
+    ImagingError::UnknownVoxelSize { .. } => "voxel_size_unknown",
+    ImagingError::NotCubic { .. } => "voxels_not_cubic",
+    ImagingError::MostlyAir { .. } => "scan_mostly_air",
+    ImagingError::TooFragmented => "pores_too_fragmented",
+    ImagingError::Domain(_) => "value_refused",
 }

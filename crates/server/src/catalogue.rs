@@ -1,6 +1,8 @@
 //! Every metric this service declares itself, one row each. The telemetry crate adds its own rows
 //! (requests, health, logs, spans, process, GPU). Nothing else names a metric.
 
+use crate::problem::JOB_FAILURES;
+use microdiff_design::DesignError;
 use microdiff_domain::DESCRIPTOR_COUNT;
 use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_telemetry::metrics::{DURATION_BUCKETS, LabelSpec, MetricSpec, Unit};
@@ -50,6 +52,21 @@ const DESCRIPTOR_NAMES: [&str; DESCRIPTOR_COUNT] = {
         index += 1;
     }
     names
+};
+
+/// Why a design may fail: the codes of the service itself, then those of the engine. Each has its
+/// series from the start, so that the first failure is an increase.
+const JOB_ERROR_TYPES: [&str; JOB_FAILURES.len() + DesignError::CODES.len() + 1] = {
+    let mut types = ["other"; JOB_FAILURES.len() + DesignError::CODES.len() + 1];
+    let mut index = 0;
+    while index < types.len() - 1 {
+        types[index] = match index.checked_sub(JOB_FAILURES.len()) {
+            Some(code) => DesignError::CODES[code],
+            None => JOB_FAILURES[index],
+        };
+        index += 1;
+    }
+    types
 };
 
 /// An out-of-distribution score is a distance over the distance at which scans are flagged.
@@ -237,8 +254,7 @@ pub const ENDED: MetricSpec =
 /// Failures by type.
 pub const JOB_ERRORS: MetricSpec =
     MetricSpec::counter("microdiff_job_errors_total", "Designs that failed, by type of error.")
-        .labels(&[LabelSpec::open("error_type")])
-        .max_series(64);
+        .labels(&[LabelSpec::closed("error_type", &JOB_ERROR_TYPES)]);
 /// Jobs that went back.
 pub const REQUEUED: MetricSpec = MetricSpec::counter(
     "microdiff_jobs_requeued_total",
@@ -383,6 +399,8 @@ mod tests {
         let of = |spec: &MetricSpec| values(spec.labels[0]).to_vec();
         assert_eq!(of(&PREDICTIVE_ERROR), Observable::ALL.map(Observable::name));
         assert_eq!(of(&INFORMATION_GAIN), Parameter::ALL.map(Parameter::name));
+        let errors = of(&JOB_ERRORS);
+        assert!(JOB_FAILURES.iter().chain(&DesignError::CODES).all(|code| errors.contains(code)));
         assert!(values(FLIGHT_CLASS).iter().eq(CLASSES.iter().map(|class| &class.name)));
     }
 }

@@ -42,6 +42,19 @@ pub(crate) const ERROR_TYPES: &[&str] = &[
     "unknown_flight",
 ];
 
+/// A design that panicked.
+pub(crate) const PANIC: &str = "panic";
+/// A design whose thread could not be started.
+pub(crate) const THREAD_FAILED: &str = "thread_failed";
+/// An answer that is no JSON.
+pub(crate) const ANSWER_UNWRITABLE: &str = "answer_unwritable";
+/// A design that never came to an end, however often it was begun.
+pub(crate) const ATTEMPTS_EXHAUSTED: &str = "attempts_exhausted";
+
+/// The codes of failed jobs that are no refusal of the engine's.
+pub(crate) const JOB_FAILURES: [&str; 4] =
+    [PANIC, THREAD_FAILED, ANSWER_UNWRITABLE, ATTEMPTS_EXHAUSTED];
+
 /// Who is at fault in a failed job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

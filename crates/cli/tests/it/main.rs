@@ -9,6 +9,8 @@ mod bad_input;
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod catalogue;
+#[cfg(test)]
 mod design;
 #[cfg(test)]
 mod gpu;
@@ -16,6 +18,9 @@ mod gpu;
 mod health;
 #[cfg(test)]
 mod help;
+#[cfg(test)]
+#[path = "../../../telemetry/tests/metric_family/mod.rs"]
+mod metric_family;
 #[cfg(test)]
 mod redaction;
 #[cfg(test)]

@@ -5,7 +5,9 @@ use crate::engine::{Engine, EngineFailure};
 use crate::flight::{DESIGN_THREAD, EndedDesign, Flight};
 use crate::metrics::{Metrics, observe};
 use crate::objectives::Objectives;
-use crate::problem::{Failure, FailureKind};
+use crate::problem::{
+    ANSWER_UNWRITABLE, ATTEMPTS_EXHAUSTED, Failure, FailureKind, PANIC, THREAD_FAILED,
+};
 use crate::quality::Quality;
 use crate::spans;
 use crate::stop::Stop;
@@ -138,7 +140,7 @@ impl Crew {
                 answer = &mut answer => return match answer {
                     Ok(answer) => Waited::Answered(Box::new(answer)),
                     Err(_) => {
-                        drop(open.finish(Some("thread_failed")));
+                        drop(open.finish(Some(THREAD_FAILED)));
                         Waited::Lost
                     }
                 },
@@ -154,8 +156,8 @@ impl Crew {
 
     /// The thread could not be started: the job failed, and not by its own fault.
     async fn lose(&self, claim: &Claim) {
-        self.metrics.job_error("thread_failed");
-        let failure = Failure::internal("thread_failed");
+        self.metrics.job_error(THREAD_FAILED);
+        let failure = Failure::internal(THREAD_FAILED);
         self.record_unrun(claim, &failure);
         self.write_end(claim, &Outcome::Failed(failure)).await;
     }
@@ -226,7 +228,7 @@ impl Crew {
             self.count_answer(&document);
             log_stages(claim, &document);
             serde_json::to_string(&document).map_err(|error| EngineFailure {
-                public: Failure::internal("answer_unwritable"),
+                public: Failure::internal(ANSWER_UNWRITABLE),
                 internal: error.to_string(),
             })
         });
@@ -354,8 +356,8 @@ impl Crew {
     async fn give_up(&self, claim: &Claim) {
         let attempts = self.queue.max_attempts();
         tracing::error!(job_id = %claim.job.id, attempts, "a job never came to an end; given up");
-        self.metrics.job_error("attempts_exhausted");
-        let failure = Failure::internal("attempts_exhausted");
+        self.metrics.job_error(ATTEMPTS_EXHAUSTED);
+        let failure = Failure::internal(ATTEMPTS_EXHAUSTED);
         self.record_unrun(claim, &failure);
         self.write_end(claim, &Outcome::Failed(failure)).await;
     }
@@ -382,9 +384,6 @@ fn log_stages(claim: &Claim, document: &DesignDocument) {
         "Posterior drawn"
     );
 }
-
-/// Code of a design that panicked.
-const PANIC: &str = "panic";
 
 fn panicked() -> EngineFailure {
     EngineFailure {

@@ -10,5 +10,6 @@ mod metrics {
 
 #[path = "../../src/logs"]
 mod logs {
+    #[expect(dead_code, reason = "the model has no files to open anew and brings its own buffer")]
     mod queue;
 }

@@ -253,10 +253,10 @@ mod loom_tests {
 
     const INFO: usize = 2;
 
-    /// In every interleaving each line is written once or counted as dropped, nobody sleeps for
-    /// ever, and what a flush waited for is there.
+    /// In every interleaving each line is written once or counted as dropped, and whoever flushes or
+    /// closes comes to an end.
     #[test]
-    fn loom_no_line_is_lost_uncounted_and_no_wake_is_missed() {
+    fn loom_no_line_is_lost_uncounted_and_every_flush_ends() {
         let mut model = loom::model::Builder::new();
         // More switches than this find nothing new and take hours.
         model.preemption_bound = Some(2);
@@ -290,6 +290,24 @@ mod loom_tests {
             let (bytes, dropped) = writer.join().unwrap();
             assert_eq!(bytes as u64, 3 * (mine + theirs));
             assert_eq!(dropped, 3 - mine - theirs);
+        });
+    }
+
+    /// No flush and no end comes to help: the line itself must wake a writer that sleeps.
+    #[test]
+    fn loom_a_line_alone_wakes_the_writer() {
+        loom::model(|| {
+            let queue = Arc::new(Queue::new(8));
+            let writer = thread::spawn({
+                let queue = Arc::clone(&queue);
+                move || {
+                    let mut buffer = Vec::new();
+                    queue.take(&mut buffer);
+                    buffer
+                }
+            });
+            assert!(queue.push(b"ab\n", INFO));
+            assert_eq!(writer.join().unwrap(), b"ab\n");
         });
     }
 }

@@ -185,5 +185,7 @@ fn a_panic_is_one_error_line_flushed_before_the_end() {
     assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"panic".into()));
     assert_eq!((&line["thread"], &line["error.type"]), (&"baker".into(), &"panic".into()));
     assert_eq!(line["error.message"], "burnt by [email]\nbadly");
+    let source = line["file"].as_str().unwrap();
+    assert!(source.ends_with("logs.rs"), "{source}");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("burnt"));
 }

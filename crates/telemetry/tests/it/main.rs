@@ -11,6 +11,8 @@ mod health;
 mod http;
 mod log_sinks;
 mod logs;
+#[path = "../metric_family/mod.rs"]
+mod metric_family;
 mod metrics;
 mod protobuf;
 mod slo;

@@ -28,7 +28,7 @@ const SERVERS: [(&str, &str); 4] = [
     ("usual", "usual stack at 1 %"),
     ("usual-all", "usual stack at 100 %"),
 ];
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const SECONDS: u64 = 4;
 
 pub fn run() -> Result<String> {

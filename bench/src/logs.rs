@@ -17,9 +17,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::timing::{median, table};
 use crate::{machine, python};
 
-const EVENTS: u64 = 3_000_000;
+const EVENTS: u64 = 1_500_000;
 const PACE_PER_SECOND: u64 = 2_000_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const LOGGERS: [(&str, &str); 3] = [
     ("own", "this crate"),
     ("usual", "`tracing-subscriber` JSON + `tracing-appender`"),

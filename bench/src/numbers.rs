@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use microdiff_telemetry::metrics::{LabelSpec, MetricSpec, Registry};
+use microdiff_telemetry::metrics::{LabelSpec, MetricSpec, Moment, Registry};
 use microdiff_telemetry::traces::TraceId;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
@@ -97,7 +97,7 @@ fn histograms(values: &'static [f64]) -> Result<Vec<Case>> {
     let at = move |i: u64| values[(i & 1023) as usize];
     Ok(vec![
         Case::new("this crate, with exemplar", TIMES, move |n| {
-            let now = SystemTime::now();
+            let now = Moment::from(SystemTime::now());
             (0..n).for_each(|i| black_box(&traced).observe_traced(at(i), trace, now));
         }),
         Case::new("this crate", TIMES, move |n| {

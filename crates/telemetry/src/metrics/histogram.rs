@@ -81,7 +81,7 @@ impl Step {
     }
 }
 
-/// Trace id (high, low), value, moment (see [`pack`]).
+/// Trace id (high, low), value, [`Moment`].
 pub(super) const EXEMPLAR: usize = 4;
 
 /// Bits of a packed moment that hold the nanoseconds of its second.
@@ -89,10 +89,15 @@ const NANO_BITS: u32 = 30;
 
 /// A moment as one number that sorts as it does: the seconds since 1970 above the nanoseconds. No
 /// division, unlike microseconds.
-#[inline]
-fn pack(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    (since.as_secs() << NANO_BITS) | u64::from(since.subsec_nanos())
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl From<SystemTime> for Moment {
+    #[inline]
+    fn from(at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self((since.as_secs() << NANO_BITS) | u64::from(since.subsec_nanos()))
+    }
 }
 
 /// The microseconds since 1970 of a packed moment.
@@ -161,12 +166,12 @@ impl Histogram {
     /// thread left one there within the same second: a scraper takes one of many. The moment is the
     /// caller's, who mostly knows it already: asking the clock costs more than all the rest.
     #[inline]
-    pub fn observe_traced(&self, value: f64, trace: TraceId, at: SystemTime) {
-        self.record(value, Some((trace, at)));
+    pub fn observe_traced(&self, value: f64, trace: TraceId, at: impl Into<Moment>) {
+        self.record(value, Some((trace, at.into())));
     }
 
     #[inline]
-    fn record(&self, value: f64, exemplar: Option<(TraceId, SystemTime)>) {
+    fn record(&self, value: f64, exemplar: Option<(TraceId, Moment)>) {
         let Some(run) = &self.run else { return };
         if value.is_nan() {
             return;
@@ -179,8 +184,8 @@ impl Histogram {
             if let Some(cell) = native {
                 own.add(layout.native_cells() + cell, 1);
             }
-            if let Some((trace, at)) = exemplar {
-                let (index, at) = (layout.exemplar(bucket), pack(at));
+            if let Some((trace, Moment(at))) = exemplar {
+                let index = layout.exemplar(bucket);
                 if own.get(index + EXEMPLAR) >> NANO_BITS != at >> NANO_BITS {
                     let (high, low) = trace.halves();
                     own.write_record(index, [high, low, value.to_bits(), at]);

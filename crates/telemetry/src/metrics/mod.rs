@@ -24,7 +24,7 @@ mod totals;
 
 pub use format::Format;
 pub use handle::{Counter, Gauge, GaugeHold, ObservedCounter};
-pub use histogram::Histogram;
+pub use histogram::{Histogram, Moment};
 pub use registry::{Registry, SeriesCount};
 pub use spec::{
     DEFAULT_MAX_SERIES, Initial, LabelSpec, LabelValues, MetricKind, MetricSpec, Source, Stability,

@@ -59,6 +59,10 @@ lint: fmt clippy
 tidy:
     cargo run --quiet --locked -p xtask -- tidy
 
+# Check rules, alerts and routes of deploy/ with promtool and amtool
+kit:
+    bash .ci/kit
+
 # Check bans, licences and sources: the shipped graph, then the one with training
 deny:
     cargo fetch --locked

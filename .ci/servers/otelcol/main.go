@@ -33,8 +33,8 @@ import (
 	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
 )
 
-// The contrib release that go.mod pins; `--version` prints it.
-const release = "0.155.0"
+// The contrib release that go.mod pins for all but the file exporter; `--version` prints it.
+const release = "0.149.0"
 
 func main() {
 	settings := otelcol.CollectorSettings{

@@ -32,8 +32,10 @@ fn kill_9_loses_no_acknowledged_record() {
         let service = Service::start(data.path(), &[]);
         for _ in 0..=round {
             let answer = service.post_scan("/v1/designs", "", b"no scan", &FIELDS);
-            assert_eq!(answer.status, 202, "{}", answer.body);
-            acknowledged.insert(answer.json()["id"].as_str().expect("an id").to_owned());
+            // A job that has failed by now is answered 422, and is as acknowledged as any.
+            let place = answer.head.lines().find_map(|line| line.strip_prefix("location: "));
+            let id = place.and_then(|place| place.strip_prefix("/v1/designs/"));
+            acknowledged.insert(id.unwrap_or_else(|| panic!("{}", answer.body)).to_owned());
         }
         // The jobs fail and are put on record while the kill comes.
         service.signal("KILL");

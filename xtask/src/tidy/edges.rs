@@ -43,12 +43,6 @@ const ALLOWED: &[Allowed] = &[
         normal: &["microdiff-domain", "microdiff-telemetry", "microdiff-design"],
         dev: &["microdiff-process", "microdiff-imaging"],
     },
-    // The monitoring kit is held against the service's own tables.
-    Allowed {
-        package: "microdiff-kit",
-        normal: &["microdiff-telemetry", "microdiff-server"],
-        dev: &[],
-    },
     Allowed {
         package: "microdiff-cli",
         normal: &[
@@ -59,7 +53,6 @@ const ALLOWED: &[Allowed] = &[
             "microdiff-design",
             "microdiff-telemetry",
             "microdiff-server",
-            "microdiff-kit",
         ],
         dev: &[],
     },

@@ -4,6 +4,7 @@
 //! Rounds of all cases alternate, so that a drift of the machine meets them alike. Cases that need a
 //! process of their own (logging is global, a server has its own CPU time) run this binary again.
 
+mod design;
 mod encode;
 mod http;
 mod logs;
@@ -21,7 +22,8 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["child-log", rest @ ..] => logs::child(rest),
         ["child-serve", kind] => http::child(kind),
-        [] => all(&["numbers", "encode", "logs", "traces", "http"]),
+        ["child-design", kind, collector] => design::child(kind, collector),
+        [] => all(&["numbers", "encode", "logs", "traces", "http", "design"]),
         sections => all(sections),
     }
 }
@@ -35,7 +37,8 @@ fn all(sections: &[&str]) -> Result<()> {
             "logs" => logs::run()?,
             "traces" => traces::run()?,
             "http" => http::run()?,
-            other => bail!("`{other}` is not one of numbers, encode, logs, traces, http"),
+            "design" => design::run()?,
+            other => bail!("`{other}` is not one of numbers, encode, logs, traces, http, design"),
         };
         println!("{table}");
     }

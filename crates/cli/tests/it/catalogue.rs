@@ -7,6 +7,7 @@
 mod page;
 
 use crate::binary::{microdiff, simulate, text};
+use crate::collector::Collector;
 use crate::service::{Answer, DEADLINE, Service};
 use crate::stub_nvml::{StubNvml, TWO_DEVICES};
 use microdiff_server::catalogue::{METRICS, PREFIX};
@@ -14,11 +15,9 @@ use microdiff_telemetry::builtin;
 use microdiff_telemetry::metrics::{Initial, LabelValues, MetricKind, MetricSpec, Registry};
 use page::{Family, Labels, Series};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Rows that stay still here, and the test in which each moves.
@@ -165,49 +164,11 @@ fn admit(spec: &MetricSpec, labels: &Labels, series: &Series) {
     assert_eq!(series.has_sum, histogram, "{told}");
 }
 
-/// A collector that takes spans, or refuses them while `refuses` is set.
-fn collector() -> (SocketAddr, Arc<AtomicBool>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let refuses = Arc::new(AtomicBool::new(false));
-    let shared = Arc::clone(&refuses);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let refuses = Arc::clone(&shared);
-            std::thread::spawn(move || while take(&stream, &refuses).is_some() {});
-        }
-    });
-    (address, refuses)
-}
-
-/// Reads one request and answers it; `None` when the connection is over.
-fn take(stream: &TcpStream, refuses: &AtomicBool) -> Option<()> {
-    let mut input = BufReader::new(stream);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if input.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        let line = line.trim().to_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        if line.is_empty() {
-            break;
-        }
-    }
-    input.read_exact(&mut vec![0; length]).ok()?;
-    let status = if refuses.load(Ordering::Relaxed) { "400 Bad Request" } else { "200 OK" };
-    let mut output = stream;
-    write!(output, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").ok()
-}
-
 /// What the service is started with, and what stands around it.
 struct Place {
     folder: tempfile::TempDir,
     stub: StubNvml,
-    collector_refuses: Arc<AtomicBool>,
+    collector: Collector,
     scan: Vec<u8>,
 }
 
@@ -216,14 +177,14 @@ impl Place {
         let folder = tempfile::tempdir().expect("a directory");
         let stub = StubNvml::build(folder.path());
         stub.script(TWO_DEVICES);
-        let (collector, collector_refuses) = collector();
+        let collector = Collector::start();
         let log = folder.path().join("full.log");
         // A disk without room for the log.
         std::os::unix::fs::symlink("/dev/full", &log).expect("a link");
-        let library = text(stub.library());
+        let (address, library) = (collector.address, text(stub.library()));
         let mut lines = format!(
             "[log]\nlevel = \"debug\"\nfile = {log:?}\n\
-             [traces]\nendpoint = \"http://{collector}\"\n\
+             [traces]\nendpoint = \"http://{address}\"\n\
              [gpu]\nlibrary = \"{library}\"\nevery_seconds = 1\ndeadline_seconds = 5\n\
              [limits]\nbody_bytes = 2000000\nuploads = 1\nfree_bytes = 0\n\
              [jobs]\nqueue_length = 1\n[flight]\ncapacity = 7\n"
@@ -237,7 +198,7 @@ impl Place {
         let laser = ["--power", "170", "--speed", "1300", "--hatch", "140", "--layer", "50"];
         simulate(&part, &[&laser[..], &["--shape", "64,64,64"]].concat());
         let scan = std::fs::read(part).expect("a scan");
-        Self { folder, stub, collector_refuses, scan }
+        Self { folder, stub, collector, scan }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -354,10 +315,10 @@ fn whatever_is_shown_is_declared_and_whatever_is_declared_is_seen() {
     lose_a_gpu(&service, &place, &mut seen);
     let spans = "microdiff_telemetry_collector_up";
     seen.until(&service, &[spans], || drop(service.get("api", "/v1/models")));
-    place.collector_refuses.store(true, Ordering::Relaxed);
+    place.collector.refuse(true);
     let changes = ["microdiff_telemetry_collector_changes_total"];
     seen.until(&service, &changes, || drop(service.get("api", "/v1/models")));
-    place.collector_refuses.store(false, Ordering::Relaxed);
+    place.collector.refuse(false);
     // The model is scored when no design is.
     seen.until(&service, &["microdiff_model_accuracy"], || {});
     let mut still = Vec::new();

@@ -11,6 +11,8 @@ mod binary;
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
+mod collector;
+#[cfg(test)]
 mod design;
 #[cfg(test)]
 mod gpu;
@@ -21,6 +23,8 @@ mod help;
 #[cfg(test)]
 #[path = "../../../telemetry/tests/metric_family/mod.rs"]
 mod metric_family;
+#[cfg(test)]
+mod otel;
 #[cfg(test)]
 mod redaction;
 #[cfg(test)]

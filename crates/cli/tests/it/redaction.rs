@@ -4,12 +4,13 @@
 //! The table says where a canary may legitimately be; it is nowhere else.
 
 use crate::binary::{microdiff, text};
+use crate::collector::Collector;
 use crate::service::Service;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use tiff::encoder::{TiffEncoder, colortype};
 use tiff::tags::Tag;
 
@@ -60,45 +61,6 @@ impl Canaries {
         let number = planted.len();
         planted.entry(name.to_owned()).or_insert_with(|| format!("cnry{number:03}Zq7Xw4Kp")).clone()
     }
-}
-
-/// Accepts spans over HTTP and keeps their bytes: strings lie in protobuf as they are.
-fn collector() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let received = Arc::new(Mutex::new(Vec::new()));
-    let store = Arc::clone(&received);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let store = Arc::clone(&store);
-            std::thread::spawn(move || while take(&stream, &store).is_some() {});
-        }
-    });
-    (address, received)
-}
-
-/// Reads one request and answers it; `None` when the connection is over.
-fn take(stream: &TcpStream, store: &Mutex<Vec<u8>>) -> Option<()> {
-    let mut input = BufReader::new(stream);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if input.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        let line = line.trim().to_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        if line.is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    input.read_exact(&mut body).ok()?;
-    store.lock().expect("no panic").extend(body);
-    let mut output = stream;
-    output.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()
 }
 
 /// A stack with pores whose tags hold canaries.
@@ -370,8 +332,8 @@ fn no_canary_is_where_it_should_not_be() {
     let folder = tempfile::tempdir().expect("a directory");
     let data = folder.path().join("data");
     let canaries = Canaries::default();
-    let (collector, received) = collector();
-    let config = configuration(folder.path(), collector);
+    let collector = Collector::start();
+    let config = configuration(folder.path(), collector.address);
     let mut command = microdiff();
     let stderr = folder.path().join("stderr");
     command
@@ -402,7 +364,7 @@ fn no_canary_is_where_it_should_not_be() {
         (Sink::Stdout, stdout),
         (Sink::Stderr, std::fs::read(stderr).expect("a file")),
         (Sink::LogFile, files(&folder.path().join("logs"), &|_| true)),
-        (Sink::Spans, received.lock().expect("no panic").clone()),
+        (Sink::Spans, collector.bodies()),
         (Sink::Metrics, metrics),
         (Sink::Audit, files(&data, &of_audit)),
         (Sink::Database, files(&data, &of_database)),

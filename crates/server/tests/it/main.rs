@@ -7,7 +7,6 @@ mod api;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
-mod catalogue;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]

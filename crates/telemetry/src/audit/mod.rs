@@ -110,7 +110,8 @@ impl Audit {
         self.shared.push(event, fields, None);
     }
 
-    /// Records an event and returns once it is on the disk. It is not tried again on failure.
+    /// Records an event and returns once it is on the disk. It is not tried again on failure, unless
+    /// nobody awaits it any more: then it is as with [`Audit::record`].
     ///
     /// # Errors
     /// When it is not on the disk.

@@ -214,6 +214,23 @@ fn a_torn_tail_is_told_then_cut_off_and_recorded() {
 }
 
 #[test]
+fn a_line_no_record_can_be_is_altered_and_nothing_is_cut_off_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    three_days(folder.path());
+    let path = folder.path().join(segment(3));
+    let mut bytes = fs::read(&path).unwrap();
+    let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    bytes.splice(second..second, std::iter::repeat_n(b'x', 17 << 20));
+    fs::write(&path, &bytes).unwrap();
+    let altered = Finding::Altered { segment: segment(3), line: 2, seq: 10 };
+    assert_eq!(findings(folder.path()), [altered]);
+    let hands = Hands::new();
+    hands.pass(2 * DAY);
+    drop(Chain::open(&options(folder.path(), &hands)).unwrap());
+    assert_eq!(fs::read(&path).unwrap().len(), bytes.len());
+}
+
+#[test]
 fn an_end_cut_off_between_two_runs_stays_a_gap_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     three_days(folder.path());

@@ -242,14 +242,13 @@ impl Writer {
         }
     }
 
-    /// Answers those who wait; the rest is tried again in its old order.
+    /// Answers those who still wait; the rest is tried again in its old order.
     fn put_back(&self, batch: Vec<Entry>, reason: &AuditError) {
         let mut again = Vec::new();
-        for entry in batch {
-            if entry.done.is_some() {
-                self.shared.refuse(&entry.event, entry.done, reason);
-            } else {
-                again.push(entry);
+        for mut entry in batch {
+            match entry.done.take().filter(|done| !done.is_closed()) {
+                Some(done) => self.shared.refuse(&entry.event, Some(done), reason),
+                None => again.push(entry),
             }
         }
         let mut state = self.shared.lock();

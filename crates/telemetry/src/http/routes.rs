@@ -8,22 +8,26 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER
 use http::{HeaderMap, StatusCode};
 
 use crate::health::{Answer, Health};
-use crate::metrics::{Format, Registry};
+use crate::metrics::{Format, Registry, prefers};
+
+const JSON: &str = "application/json";
+/// draft-inadarei-api-health-check-06.
+const HEALTH_JSON: &str = "application/health+json";
 
 /// `/health`, `/health/detailed`, `/livez`, `/readyz` and `/startupz`.
 pub fn health_routes(health: &Health) -> Router {
     let probe = |answer: fn(&Health) -> Answer| {
         let health = health.clone();
-        get(move || async move { respond(&answer(&health), "application/json") })
+        get(move || async move { respond(&answer(&health), JSON) })
     };
     let detailed = {
         let health = health.clone();
         get(move |headers: HeaderMap| async move {
             let wanted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-            if wanted.contains("application/health+json") {
-                respond(&health.detailed_draft(), "application/health+json")
+            if prefers(wanted, HEALTH_JSON, JSON) {
+                respond(&health.detailed_draft(), HEALTH_JSON)
             } else {
-                respond(&health.detailed(), "application/json")
+                respond(&health.detailed(), JSON)
             }
         })
     };
@@ -43,7 +47,7 @@ fn respond_alive(health: &Health) -> Response {
     let (alive, body) = health.liveness_bytes();
     let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let retry_after = (!alive).then(|| health.retry_after_seconds());
-    response(status, Body::from(body), "application/json", retry_after)
+    response(status, Body::from(body), JSON, retry_after)
 }
 
 fn respond(answer: &Answer, content_type: &'static str) -> Response {

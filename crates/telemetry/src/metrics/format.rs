@@ -49,23 +49,48 @@ impl Format {
     }
 }
 
+/// Whether a client that takes both wants the media type `kind` at least as much as `usual`.
+pub(crate) fn prefers(accept: &str, kind: &str, usual: &str) -> bool {
+    let wanted = |kind: &str| {
+        let ranges = accept.split(',').map(Range::parse);
+        ranges.filter(|range| range.kind.eq_ignore_ascii_case(kind)).map(|range| range.quality).max()
+    };
+    let quality = wanted(kind).unwrap_or(0);
+    quality > 0 && quality >= wanted(usual).unwrap_or(0)
+}
+
+/// One media range with the parameters that mean something here.
+struct Range<'a> {
+    kind: &'a str,
+    quality: Quality,
+    version: Option<&'a str>,
+    proto: Option<&'a str>,
+    encoding: Option<&'a str>,
+}
+
+impl<'a> Range<'a> {
+    fn parse(range: &'a str) -> Self {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or("");
+        let mut range = Self { kind, quality: 1000, version: None, proto: None, encoding: None };
+        for part in parts {
+            let Some((name, value)) = part.split_once('=') else { continue };
+            let value = value.trim().trim_matches('"');
+            match name.trim().to_ascii_lowercase().as_str() {
+                "q" => range.quality = parse_quality(value).unwrap_or(0),
+                "version" => range.version = Some(value),
+                "proto" => range.proto = Some(value),
+                "encoding" => range.encoding = Some(value),
+                _ => {}
+            }
+        }
+        range
+    }
+}
+
 /// One media range: the format it stands for, if we have it, and how much it is wanted.
 fn wish(range: &str) -> Option<(Format, Quality)> {
-    let mut parts = range.split(';').map(str::trim);
-    let kind = parts.next().unwrap_or("");
-    let mut quality: Quality = 1000;
-    let (mut version, mut proto, mut encoding) = (None, None, None);
-    for part in parts {
-        let Some((name, value)) = part.split_once('=') else { continue };
-        let value = value.trim().trim_matches('"');
-        match name.trim() {
-            name if name.eq_ignore_ascii_case("q") => quality = parse_quality(value).unwrap_or(0),
-            name if name.eq_ignore_ascii_case("version") => version = Some(value),
-            name if name.eq_ignore_ascii_case("proto") => proto = Some(value),
-            name if name.eq_ignore_ascii_case("encoding") => encoding = Some(value),
-            _ => {}
-        }
-    }
+    let Range { kind, quality, version, proto, encoding } = Range::parse(range);
     let is = |name: &str| kind.eq_ignore_ascii_case(name);
     let format = if is("application/openmetrics-text") && matches!(version, None | Some("1.0.0")) {
         Format::OpenMetrics

@@ -23,6 +23,7 @@ mod spec;
 mod totals;
 
 pub use format::Format;
+pub(crate) use format::prefers;
 pub use handle::{Counter, Gauge, GaugeHold, ObservedCounter};
 pub use histogram::{Histogram, Moment};
 pub use registry::{Registry, SeriesCount};

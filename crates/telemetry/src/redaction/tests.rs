@@ -27,6 +27,8 @@ fn secrets_in_free_text_are_replaced_and_the_rest_stays() {
         ("mail ada@example.org now", "mail [email] now"),
         ("postgres://u:p@db/x refused", "postgres://[redacted]@db/x refused"),
         ("open \"/home/ada b/scan.tif\": denied", "open \"[path]\": denied"),
+        ("open \"/a.:// b=/c d\": denied", "open \"[path]\": denied"),
+        ("=\"/.:////\npassword=hunter2 /\"", "=\"/.:////\npassword=[redacted] /\""),
         ("open /home/ada/scan.tif: denied", "open [path]: denied"),
         ("path=/srv/x.tif", "path=[path]"),
         ("in ~/scans today", "in ~[path] today"),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use microdiff_telemetry::audit::{
     Audit, AuditError, AuditOptions, ExportFilter, ExportFormat, export, verify,
@@ -131,6 +131,26 @@ async fn a_disk_that_fails_is_told_and_what_nobody_waits_for_is_written_later() 
 }
 
 #[tokio::test]
+async fn a_record_that_is_no_longer_waited_for_is_tried_again_and_written_once() {
+    let service = service();
+    let audit = service.start(|_| {});
+    audit.record_durably("cake.baked", Map::new()).await.unwrap();
+    let away = service.folder.path().join("away");
+    fs::rename(service.dir(), &away).unwrap();
+    fs::write(service.dir(), "in the way").unwrap();
+    audit.record_durably("cake.burnt", Map::new()).await.unwrap_err();
+    // The writer pauses now, so this one is queued and its caller leaves.
+    let left = audit.record_durably("cake.sold", Map::new());
+    tokio::time::timeout(Duration::ZERO, left).await.unwrap_err();
+    fs::remove_file(service.dir()).unwrap();
+    fs::rename(away, service.dir()).unwrap();
+    assert!(audit.close(LONG));
+    let wanted = ExportFilter { event: Some("cake.sold".into()), ..ExportFilter::default() };
+    assert_eq!(lines(&service.dir(), &wanted, ExportFormat::Jsonl).len(), 1);
+    assert_eq!((service.count("failed"), service.count("lost")), (1.0, 0.0));
+}
+
+#[tokio::test]
 async fn what_is_given_up_is_counted_and_logged() {
     let service = service();
     let audit = service.start(|options| options.queue_records = 2);
@@ -143,7 +163,10 @@ async fn what_is_given_up_is_counted_and_logged() {
     // At most the batch in the writer's hands and a full queue of each round waited.
     assert!(service.count("lost") > 1000.0, "{}", service.count("lost"));
     assert_eq!(service.count("lost") + service.count("written"), 2000.0);
-    assert!(service.log().contains("an audit record is lost"));
+    let log = service.log();
+    let lost = log.lines().find(|line| line.contains("an audit record is lost")).unwrap();
+    let lost: Value = serde_json::from_str(lost).unwrap();
+    assert_eq!(lost["event"], "cake.eaten", "{lost}");
 }
 
 #[test]
@@ -179,6 +202,10 @@ fn readers_of_a_log_that_is_written_and_rotated_always_find_it_whole() {
     });
     let wanted = ExportFilter { event: Some("cake.baked".into()), ..ExportFilter::default() };
     assert_eq!(lines(&service.dir(), &wanted, ExportFormat::Jsonl).len(), 300);
+    let log = service.log();
+    let closed = log.lines().find(|line| line.contains("audit segment closed")).unwrap();
+    let closed: Value = serde_json::from_str(closed).unwrap();
+    assert_eq!(closed["segment"], 1, "{closed}");
 }
 
 #[tokio::test]

@@ -229,4 +229,5 @@ fn a_runtime_that_stands_still_is_not_alive_until_it_runs_again() {
     let log = lines(guard, &file);
     let still = log.iter().find(|line| line["message"] == "the runtime stands still").unwrap();
     assert_eq!(still["level"], "ERROR");
+    assert!(still["seconds"].as_f64().unwrap() > 0.0, "{still}");
 }

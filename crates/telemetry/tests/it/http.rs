@@ -401,12 +401,16 @@ async fn probes_answer_and_are_quiet() {
         (ready.status().as_u16(), &ready.headers()["retry-after"]),
         (503, &"5".parse().unwrap())
     );
-    let draft = Request::get("/health/detailed")
-        .header("accept", "application/health+json")
-        .body(Body::empty())
-        .unwrap();
-    let draft = service.send(draft).await;
-    assert_eq!(draft.headers()["content-type"], "application/health+json");
+    for (accept, given) in [
+        ("application/health+json", "application/health+json"),
+        ("application/json;q=0.5, Application/Health+JSON", "application/health+json"),
+        ("application/json, application/health+json;q=0.5", "application/json"),
+        ("application/health+json;q=0, */*", "application/json"),
+    ] {
+        let asked = Request::get("/health/detailed").header("accept", accept);
+        let answer = service.send(asked.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.headers()["content-type"], given, "{accept}");
+    }
     let metrics = service.get("/metrics").await;
     assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let page = to_bytes(metrics.into_body(), 1 << 20).await.unwrap();

@@ -53,7 +53,10 @@ impl Format {
 pub(crate) fn prefers(accept: &str, kind: &str, usual: &str) -> bool {
     let wanted = |kind: &str| {
         let ranges = accept.split(',').map(Range::parse);
-        ranges.filter(|range| range.kind.eq_ignore_ascii_case(kind)).map(|range| range.quality).max()
+        ranges
+            .filter(|range| range.kind.eq_ignore_ascii_case(kind))
+            .map(|range| range.quality)
+            .max()
     };
     let quality = wanted(kind).unwrap_or(0);
     quality > 0 && quality >= wanted(usual).unwrap_or(0)

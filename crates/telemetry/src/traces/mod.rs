@@ -19,8 +19,9 @@ mod tail;
 mod transport;
 mod value;
 
-use opentelemetry::Key;
+use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
+use percent_encoding::percent_decode_str;
 
 pub use context::TraceContext;
 pub use id::{SpanId, TraceId};
@@ -64,7 +65,7 @@ pub(crate) fn speak(tracer: &Tracer, options: &TraceOptions, log: &tracing::Disp
 }
 
 /// Who sends the spans. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` win over the service's
-/// own name and version.
+/// own name and version; the SDK leaves the percent-encoding in the values of the latter.
 fn resource((name, version): (&str, &str)) -> Resource {
     let found = Resource::builder().build();
     let has = |key: &'static str| found.get(&Key::from_static_str(key));
@@ -75,8 +76,19 @@ fn resource((name, version): (&str, &str)) -> Resource {
         builder = builder.with_service_name(name.to_owned());
     }
     if has("service.version").is_none() {
-        let version = opentelemetry::KeyValue::new("service.version", version.to_owned());
+        let version = KeyValue::new("service.version", version.to_owned());
         builder = builder.with_attribute(version);
+    }
+    let verbatim = std::env::var_os("OTEL_SERVICE_NAME").is_some();
+    for (key, value) in
+        found.iter().filter(|(key, _)| !(verbatim && key.as_str() == "service.name"))
+    {
+        let encoded = value.as_str();
+        if let Ok(text) = percent_decode_str(&encoded).decode_utf8()
+            && text != encoded
+        {
+            builder = builder.with_attribute(KeyValue::new(key.clone(), text.into_owned()));
+        }
     }
     builder.build()
 }

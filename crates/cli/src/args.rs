@@ -60,7 +60,7 @@ pub struct DesignArgs {
     #[arg(long, value_name = "NAME")]
     pub alloy: Alloy,
     /// Process: lpbf
-    #[arg(long, value_name = "NAME", default_value = "lpbf")]
+    #[arg(long, value_name = "NAME", default_value = "lpbf", value_parser = Process::inferred)]
     pub process: Process,
     /// Parameters you know, as in layer_thickness=30,hatch_spacing=140
     #[arg(long, value_name = "NAME=VALUE,…", default_value = "")]

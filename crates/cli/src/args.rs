@@ -1,5 +1,9 @@
 //! The command line. Raw text becomes bounded values here, so a command starts from valid input.
 
+mod prediction;
+
+pub use prediction::{PredictArgs, ValidatePhysicsArgs};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use microdiff_design::DesignRequest;
 use microdiff_domain::{
@@ -24,12 +28,16 @@ pub struct Arguments {
 pub enum Command {
     /// Infer the process parameters behind a scan
     Design(DesignArgs),
+    /// Predict tracks, density and properties of a setting, or of a table of settings
+    Predict(PredictArgs),
     /// Measure porosity and pores of a scan
     Analyze(AnalyzeArgs),
     /// Print a part virtually and scan it virtually, with ground truth
     Simulate(SimulateArgs),
     /// Score a model on simulations it has not seen
     Evaluate(EvaluateArgs),
+    /// Fit the track law to measurements again and score every prediction on them
+    ValidatePhysics(ValidatePhysicsArgs),
     /// Write beside a model what a running service checks it against
     Record(RecordArgs),
     /// Make a model from simulations

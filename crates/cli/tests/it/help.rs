@@ -9,9 +9,11 @@ fn help_matches_its_golden() {
     for command in [
         "",
         "design",
+        "predict",
         "analyze",
         "simulate",
         "evaluate",
+        "validate-physics",
         "record",
         "replay",
         "serve",

@@ -26,6 +26,8 @@ mod metric_family;
 #[cfg(test)]
 mod otel;
 #[cfg(test)]
+mod predict;
+#[cfg(test)]
 mod redaction;
 #[cfg(test)]
 mod replay;
@@ -38,3 +40,5 @@ mod simulate;
 #[cfg(test)]
 #[path = "../../../telemetry/tests/stub_nvml/mod.rs"]
 mod stub_nvml;
+#[cfg(test)]
+mod validate_physics;

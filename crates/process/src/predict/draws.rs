@@ -22,6 +22,8 @@ pub(crate) struct Imperfection {
     pub(crate) onset: f64,
     pub(crate) strength: f64,
     pub(crate) stretch: f64,
+    /// Of the logarithm of pore fractions.
+    pub(crate) scale: f64,
     pub(crate) balling_centre: f64,
     /// Logistic with the measured width of the balling criterion.
     pub(crate) balling_scatter: f64,
@@ -41,7 +43,7 @@ pub(crate) fn imperfections(seed: u64) -> Vec<Imperfection> {
         parts.shuffle(&mut rng);
         parts.into_iter()
     };
-    let mut columns: Vec<_> = (0..14).map(|_| part()).collect();
+    let mut columns: Vec<_> = (0..15).map(|_| part()).collect();
     let mut next = |column: usize| columns[column].next().unwrap_or(0.5);
     (0..DRAWS)
         .map(|_| Imperfection {
@@ -62,6 +64,7 @@ pub(crate) fn imperfections(seed: u64) -> Vec<Imperfection> {
             rate: next(11),
             unresolved: next(12),
             spot: next(13),
+            scale: normal_quantile(next(14)),
         })
         .collect()
 }

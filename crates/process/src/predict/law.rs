@@ -40,10 +40,8 @@ pub struct TrackLaw {
 /// Fitted on 589 tracks that did not ball (Hofmann 2026, KU Leuven 2021, Chen 2020) and, for depth,
 /// 52 X-ray keyhole depths of Ti-6Al-4V and 316L (Gan 2021, keyhole number above 6).
 /// `microdiff validate-physics` prints the fit again.
-pub const MEASURED_LAW: TrackLaw = TrackLaw {
-    width: [1.0981, 0.3341, 0.4596],
-    depth: [-1.0658, 1.5620, 0.4276, 0.4757],
-};
+pub const MEASURED_LAW: TrackLaw =
+    TrackLaw { width: [1.0981, 0.3341, 0.4596], depth: [-1.0658, 1.5620, 0.4276, 0.4757] };
 
 /// Standard deviation of ln width and of ln depth on a machine and at a setting not measured.
 ///
@@ -119,10 +117,8 @@ impl TrackLaw {
         if numbers.enthalpy < LEAST_ENTHALPY {
             return [0.0, 0.0];
         }
-        let logs = [
-            dot(&self.width, &width_terms(numbers)),
-            dot(&self.depth, &depth_terms(numbers)),
-        ];
+        let logs =
+            [dot(&self.width, &width_terms(numbers)), dot(&self.depth, &depth_terms(numbers))];
         logs.map(|ln| (beam.radius_um() * ln.exp()).min(LARGEST_EXTENT_UM))
     }
 

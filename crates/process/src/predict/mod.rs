@@ -14,6 +14,7 @@ mod law;
 mod numbers;
 mod porosity;
 mod reference;
+pub mod score;
 mod strength;
 
 pub use condition::{Condition, ConditionError, Quantity, Setting, assumed_bed_c};
@@ -23,9 +24,10 @@ pub use reference::{Reference, reference_extent_um};
 use crate::alloy::properties;
 use crate::prior::SPOT_UM;
 use draws::{DRAWS, Imperfection, imperfections, normal_quantile};
-use microdiff_domain::{Alloy, Process};
+use microdiff_domain::Process;
 use numbers::Beam;
 use porosity::{KEYHOLE_ONSET, PoreSource};
+use rayon::prelude::*;
 use serde::Serialize;
 
 /// Standard deviations of ln width and ln depth of electron-beam tracks by the Eagar–Tsai integral:
@@ -98,6 +100,77 @@ pub struct Prediction {
     pub validity: Validity,
 }
 
+impl Interval {
+    /// Of a log-normal value with this median and standard deviation of its logarithm.
+    pub fn log_normal(median: f64, ln_sd: f64) -> Self {
+        let factor = (ln_sd * normal_quantile(0.95)).exp();
+        Self { p05: median / factor, p50: median, p95: median * factor }
+    }
+}
+
+impl Prediction {
+    /// Names of [`Prediction::values`], with their units.
+    pub const COLUMNS: [&'static str; 20] = [
+        "width_um_p05",
+        "width_um_p50",
+        "width_um_p95",
+        "depth_um_p05",
+        "depth_um_p50",
+        "depth_um_p95",
+        "relative_density_pct_p05",
+        "relative_density_pct_p50",
+        "relative_density_pct_p95",
+        "p_lack_of_fusion",
+        "p_keyhole",
+        "p_balling",
+        "cooling_rate_k_s",
+        "spacing_um",
+        "yield_mpa_p05",
+        "yield_mpa_p50",
+        "yield_mpa_p95",
+        "elongation_pct_p05",
+        "elongation_pct_p50",
+        "elongation_pct_p95",
+    ];
+
+    /// Every number, in the order of [`Prediction::COLUMNS`].
+    pub fn values(&self) -> [Option<f64>; 20] {
+        let all = |interval: Option<Interval>| {
+            let interval = interval.as_ref();
+            [interval.map(|i| i.p05), interval.map(|i| i.p50), interval.map(|i| i.p95)]
+        };
+        let [w05, w50, w95] = all(Some(self.width_um));
+        let [d05, d50, d95] = all(Some(self.depth_um));
+        let [r05, r50, r95] = all(self.relative_density_pct);
+        let [y05, y50, y95] = all(self.yield_mpa);
+        let [e05, e50, e95] = all(self.elongation_pct);
+        let (keyhole, balling) = (Some(self.p_keyhole), Some(self.p_balling));
+        let (cooling, spacing) = (Some(self.cooling_rate_k_s), Some(self.spacing_um));
+        [
+            w05,
+            w50,
+            w95,
+            d05,
+            d50,
+            d95,
+            r05,
+            r50,
+            r95,
+            self.p_lack_of_fusion,
+            keyhole,
+            balling,
+            cooling,
+            spacing,
+            y05,
+            y50,
+            y95,
+            e05,
+            e50,
+            e95,
+        ]
+    }
+}
+
 /// Predicts conditions; holds the imperfections of its seed.
 #[derive(Debug, Clone)]
 pub struct Predictor {
@@ -132,7 +205,7 @@ impl Predictor {
         };
         let extents: Vec<[f64; 2]> = self.draws.iter().map(extent).collect();
         let [width_um, depth_um] = match tracks.as_slice() {
-            [only] => [0, 1].map(|k| log_normal(only.extent_um[k], ln_sd[k])),
+            [only] => [0, 1].map(|k| Interval::log_normal(only.extent_um[k], ln_sd[k])),
             _ => [0, 1].map(|k| quantiles(extents.iter().map(|extent| extent[k]).collect())),
         };
         let mean = |value: &dyn Fn(&Imperfection) -> f64| {
@@ -155,6 +228,11 @@ impl Predictor {
             elongation_pct: part.as_ref().map(|part| part.elongation_pct),
             validity: validity(condition),
         }
+    }
+
+    /// The predictions for many conditions, in their order, on all cores.
+    pub fn predict_all(&self, conditions: &[Condition]) -> Vec<Prediction> {
+        conditions.par_iter().map(|condition| self.predict(condition)).collect()
     }
 
     /// What needs a hatch and a layer.
@@ -271,11 +349,6 @@ fn above_onset(keyhole_number: f64, draw: &Imperfection) -> f64 {
     let [onset, onset_sd] = KEYHOLE_ONSET;
     let number = porosity::drawn_keyhole_number(keyhole_number, draw);
     1.0 - crate::expected::above((number - onset) / onset_sd)
-}
-
-fn log_normal(median: f64, ln_sd: f64) -> Interval {
-    let factor = (ln_sd * normal_quantile(0.95)).exp();
-    Interval { p05: median / factor, p50: median, p95: median * factor }
 }
 
 fn quantiles(mut values: Vec<f64>) -> Interval {

@@ -79,8 +79,7 @@ impl Beam {
     /// the number the balling criterion is calibrated in.
     pub(crate) fn length_to_width(&self, absorptivity: f64) -> f64 {
         let table = properties(self.alloy);
-        let heat =
-            table.heat_capacity * rise(self.alloy, self.bed_c) + table.fusion_heat;
+        let heat = table.heat_capacity * rise(self.alloy, self.bed_c) + table.fusion_heat;
         let (b, p, _) = self.conduction(absorptivity, table.density * heat);
         length_to_width(b, p)
     }
@@ -89,8 +88,7 @@ impl Beam {
     /// share of the latent heat counted; zero where nothing melts.
     pub(crate) fn conduction_extent_um(&self, absorptivity: f64, latent: f64) -> [f64; 2] {
         let table = properties(self.alloy);
-        let heat =
-            table.heat_capacity * rise(self.alloy, self.bed_c) + latent * table.fusion_heat;
+        let heat = table.heat_capacity * rise(self.alloy, self.bed_c) + latent * table.fusion_heat;
         let (b, p, a) = self.conduction(absorptivity, table.density * heat);
         width_and_depth(b, p).map_or([0.0, 0.0], |extent| extent.map(|x| x * a * 1e6))
     }

@@ -1,4 +1,5 @@
 use super::*;
+use microdiff_domain::Alloy;
 use proptest::prelude::*;
 
 fn setting(power_w: f64, speed_mm_s: f64) -> Setting {
@@ -29,7 +30,7 @@ fn a_usual_setting_is_dense_and_a_hasty_one_lacks_fusion() {
     let usual = Setting { layer_um: Some(20.0), hatch_um: Some(90.0), ..setting(195.0, 1083.0) };
     let usual = steel(&usual);
     let density = usual.relative_density_pct.unwrap();
-    assert!(density.p50 > 99.0 && density.p95 > 99.7, "{usual:?}");
+    assert!(density.p50 > 98.5 && density.p95 > 99.8, "{usual:?}");
     assert!(usual.p_lack_of_fusion.unwrap() < 0.2 && usual.p_keyhole < 0.2, "{usual:?}");
     assert!((4e5..1e7).contains(&usual.cooling_rate_k_s), "{usual:?}");
     assert!((400.0..600.0).contains(&usual.yield_mpa.unwrap().p50), "{usual:?}");

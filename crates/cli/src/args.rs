@@ -2,7 +2,7 @@
 
 mod prediction;
 
-pub use prediction::{PredictArgs, ValidatePhysicsArgs};
+pub use prediction::{MapArgs, PredictArgs, ValidatePhysicsArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use microdiff_design::DesignRequest;
@@ -30,6 +30,8 @@ pub enum Command {
     Design(DesignArgs),
     /// Predict tracks, density and properties of a setting, or of a table of settings
     Predict(PredictArgs),
+    /// Draw the process map: defects over power and speed, machine, posterior
+    Map(MapArgs),
     /// Measure porosity and pores of a scan
     Analyze(AnalyzeArgs),
     /// Print a part virtually and scan it virtually, with ground truth

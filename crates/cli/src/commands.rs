@@ -4,6 +4,7 @@ pub mod analyze;
 pub mod audit;
 pub mod design;
 pub mod evaluate;
+pub mod map;
 pub mod predict;
 pub mod record;
 pub mod replay;

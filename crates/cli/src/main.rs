@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod failure;
 mod output;
+mod plot;
 mod report;
 mod table;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         args::Command::Design(args) => commands::design::run(&args),
         args::Command::Predict(args) => commands::predict::run(&args),
+        args::Command::Map(args) => commands::map::run(&args),
         args::Command::Analyze(args) => commands::analyze::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),
         args::Command::Evaluate(args) => commands::evaluate::run(&args),

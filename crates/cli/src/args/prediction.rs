@@ -82,3 +82,40 @@ pub struct ValidatePhysicsArgs {
     #[arg(long, value_name = "FILE")]
     pub page: Option<PathBuf>,
 }
+
+#[derive(Debug, Args)]
+pub struct MapArgs {
+    /// Alloy: Ti-6Al-4V, 316L, IN718 or AlSi10Mg
+    #[arg(long, value_name = "NAME")]
+    pub alloy: Alloy,
+    /// Spot diameter (1/e2) in um; without it all usual spots are averaged over
+    #[arg(long, value_name = "UM")]
+    pub spot: Option<f64>,
+    /// Layer thickness in um
+    #[arg(long, alias = "layer", value_name = "UM")]
+    pub layer_thickness: f64,
+    /// Hatch spacing in um
+    #[arg(long, alias = "hatch", value_name = "UM")]
+    pub hatch_spacing: f64,
+    /// Bed temperature in C; 25 if not given, 700 for ebm
+    #[arg(long, value_name = "C")]
+    pub bed_temperature: Option<f64>,
+    /// Process: lpbf, ebm or ded; that of the machine, else lpbf
+    #[arg(long, value_name = "NAME")]
+    pub process: Option<Process>,
+    /// Machine whose limits are shown and whose spot and bed stand in for those not given
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<Machine>,
+    /// Answer of `microdiff design --json`, to show where its power and speed lie
+    #[arg(long, value_name = "FILE")]
+    pub design: Option<PathBuf>,
+    /// Draws of `microdiff design --draws`, to show the regions that hold 50 and 90 % of them
+    #[arg(long, value_name = "FILE")]
+    pub draws: Option<PathBuf>,
+    /// Seed of the imperfections that are averaged over
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Figure to write: .svg or .png
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}

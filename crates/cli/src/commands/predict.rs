@@ -48,7 +48,7 @@ pub struct Request {
 }
 
 pub fn run(args: &PredictArgs) -> Result<(), Failure> {
-    let process = process(args)?;
+    let process = process(args.process, args.machine)?;
     if let (Some(table), Some(output)) = (&args.table, &args.output) {
         return table::run(
             table,
@@ -69,8 +69,8 @@ pub fn run(args: &PredictArgs) -> Result<(), Failure> {
 }
 
 /// The process asked for, that of the machine, or laser powder bed fusion.
-fn process(args: &PredictArgs) -> Result<Process, Failure> {
-    match (args.process, args.machine) {
+pub fn process(process: Option<Process>, machine: Option<Machine>) -> Result<Process, Failure> {
+    match (process, machine) {
         (Some(process), Some(machine)) if process != machine.process() => {
             Err(Failure::usage(format!("{machine} runs {}, not {process}", machine.process())))
         }
@@ -80,7 +80,7 @@ fn process(args: &PredictArgs) -> Result<Process, Failure> {
 }
 
 /// The machine's usual spot and bed in place of those not given.
-fn stand_in(mut setting: Setting, machine: Option<Machine>) -> Setting {
+pub fn stand_in(mut setting: Setting, machine: Option<Machine>) -> Setting {
     if let Some(limits) = machine.map(Machine::limits) {
         setting.spot_um = setting.spot_um.or(Some(limits.usual_spot_um));
         setting.bed_c = setting.bed_c.or(Some(limits.usual_bed_c));

@@ -10,6 +10,7 @@ fn help_matches_its_golden() {
         "",
         "design",
         "predict",
+        "map",
         "analyze",
         "simulate",
         "evaluate",

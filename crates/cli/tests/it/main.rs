@@ -21,6 +21,8 @@ mod health;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod map;
+#[cfg(test)]
 #[path = "../../../telemetry/tests/metric_family/mod.rs"]
 mod metric_family;
 #[cfg(test)]

@@ -11,6 +11,7 @@
 mod condition;
 mod draws;
 mod law;
+pub mod map;
 mod numbers;
 mod porosity;
 mod reference;

@@ -12,6 +12,7 @@
 
 pub mod alloy;
 pub mod boundaries;
+pub mod constants;
 mod cross_section;
 pub mod eagar_tsai;
 mod error;

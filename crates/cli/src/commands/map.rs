@@ -26,7 +26,11 @@ pub fn run(args: &MapArgs) -> Result<(), Failure> {
     let posterior = posterior(args, plane)?;
     let map = process_map(&Predictor::new(args.seed), (args.alloy, process), &setting, plane)
         .map_err(Failure::usage)?;
-    let usual = args.machine.and_then(|machine| machine.usual(args.alloy));
+    // A usual power and speed means nothing with another layer or hatch.
+    let alike = |usual: f64, asked: f64| (usual / asked - 1.0).abs() <= 0.1;
+    let usual = args.machine.and_then(|machine| machine.usual(args.alloy)).filter(|usual| {
+        alike(usual.layer_um, args.layer_thickness) && alike(usual.hatch_um, args.hatch_spacing)
+    });
     let scene = Scene {
         map: &map,
         title: title(args.alloy, process, args.machine),

@@ -51,7 +51,7 @@ fn the_section_tells_fit_errors_and_coverage_and_goes_between_its_marks() {
         "law without this source",
         "| Hofmann | 22 |",
         "90 % interval",
-        "6 of 72 tracks",
+        "2 of 24 tracks",
         "2 coupons of 1 studies",
         "1 NIST cases",
     ] {

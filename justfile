@@ -98,6 +98,11 @@ record:
     cargo run --release --locked -p microdiff-cli -- record \
         --simulations 3000 --simulation-seed 3 --model models/lpbf-descriptors
 
+# Put the physics section into docs/validation.md anew, from a directory of measurements
+validate-physics data:
+    cargo run --release --locked -p microdiff-cli -- validate-physics \
+        --data {{ data }} --page docs/validation.md
+
 # Install the tools that the recipes call
 tools:
     cargo install --locked --version {{ cargo_deny_version }} cargo-deny

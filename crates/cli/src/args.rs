@@ -1,5 +1,9 @@
 //! The command line. Raw text becomes bounded values here, so a command starts from valid input.
 
+mod prediction;
+
+pub use prediction::{MapArgs, PredictArgs, ValidatePhysicsArgs};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use microdiff_design::DesignRequest;
 use microdiff_domain::{
@@ -24,12 +28,18 @@ pub struct Arguments {
 pub enum Command {
     /// Infer the process parameters behind a scan
     Design(DesignArgs),
+    /// Predict tracks, density and properties of a setting, or of a table of settings
+    Predict(PredictArgs),
+    /// Draw the process map: defects over power and speed, machine, posterior
+    Map(MapArgs),
     /// Measure porosity and pores of a scan
     Analyze(AnalyzeArgs),
     /// Print a part virtually and scan it virtually, with ground truth
     Simulate(SimulateArgs),
     /// Score a model on simulations it has not seen
     Evaluate(EvaluateArgs),
+    /// Fit the track law to measurements again and score every prediction on them
+    ValidatePhysics(ValidatePhysicsArgs),
     /// Write beside a model what a running service checks it against
     Record(RecordArgs),
     /// Make a model from simulations
@@ -60,7 +70,7 @@ pub struct DesignArgs {
     #[arg(long, value_name = "NAME")]
     pub alloy: Alloy,
     /// Process: lpbf
-    #[arg(long, value_name = "NAME", default_value = "lpbf")]
+    #[arg(long, value_name = "NAME", default_value = "lpbf", value_parser = Process::inferred)]
     pub process: Process,
     /// Parameters you know, as in layer_thickness=30,hatch_spacing=140
     #[arg(long, value_name = "NAME=VALUE,…", default_value = "")]

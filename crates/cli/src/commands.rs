@@ -4,12 +4,15 @@ pub mod analyze;
 pub mod audit;
 pub mod design;
 pub mod evaluate;
+pub mod map;
+pub mod predict;
 pub mod record;
 pub mod replay;
 pub mod serve;
 pub mod simulate;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod validate_physics;
 
 use crate::failure::Failure;
 use microdiff_design::{DesignError, Designer, ErrorKind};

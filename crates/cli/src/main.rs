@@ -5,7 +5,9 @@ mod args;
 mod commands;
 mod failure;
 mod output;
+mod plot;
 mod report;
+mod table;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -17,9 +19,12 @@ fn main() -> ExitCode {
     };
     let outcome = match arguments.command {
         args::Command::Design(args) => commands::design::run(&args),
+        args::Command::Predict(args) => commands::predict::run(&args),
+        args::Command::Map(args) => commands::map::run(&args),
         args::Command::Analyze(args) => commands::analyze::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
+        args::Command::ValidatePhysics(args) => commands::validate_physics::run(&args),
         args::Command::Record(args) => commands::record::run(&args),
         #[cfg(feature = "train")]
         args::Command::Train(args) => commands::train::run(&args),

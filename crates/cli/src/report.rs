@@ -4,3 +4,4 @@ pub mod analysis;
 pub mod design;
 pub mod evaluation;
 mod histogram;
+pub mod prediction;

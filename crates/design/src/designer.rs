@@ -15,7 +15,7 @@ use microdiff_diffusion::rows::Row;
 use microdiff_diffusion::{
     CaseScore, DescriptorReference, Model, Observation, Posterior, SampleOptions,
 };
-use microdiff_domain::{Observer, PARAMETER_COUNT, Parameter, Phase, VoxelSize};
+use microdiff_domain::{Observer, PARAMETER_COUNT, Parameter, Phase, Process, VoxelSize};
 use microdiff_imaging::{Analysis, AnalysisOptions, Scan, analyze, io};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -117,6 +117,7 @@ impl Designer {
         request: &DesignRequest,
         observer: &mut dyn Observer,
     ) -> Result<Design, DesignError> {
+        Process::inferred(request.process.name())?;
         let mut stopwatch = Stopwatch::start(observer);
         stopwatch.begin(Phase::Load);
         let options = io::ReadOptions { voxel_size: request.voxel_size, ..Default::default() };

@@ -1,4 +1,4 @@
-//! The words every other crate shares: bounded physical values, alloys, processes, the five
+//! The words every other crate shares: bounded physical values, alloys, processes, machines, the five
 //! inferred process parameters, a voxel grid and the schema of the pore descriptors.
 //!
 //! Nothing here does I/O, draws random numbers or knows a tensor. A value that exists is valid:
@@ -8,6 +8,7 @@ mod alloy;
 mod defect;
 pub mod descriptor;
 mod error;
+mod machine;
 mod observe;
 mod parameter;
 mod process;
@@ -18,6 +19,7 @@ pub use alloy::Alloy;
 pub use defect::DefectClass;
 pub use descriptor::{DESCRIPTOR_COUNT, Descriptors};
 pub use error::DomainError;
+pub use machine::{Machine, MachineLimits, UsualSetting};
 pub use observe::{Observer, Phase};
 pub use parameter::{
     KnownParameters, PARAMETER_COUNT, Parameter, ParameterRange, ProcessParameters, Scale,

@@ -6,8 +6,13 @@
 //! `θ(x, y) = B ∫ τ^-1/2 (1+4pτ)^-1 exp(-((x-τ)² + y²)/(1+4pτ)) dτ`, τ from 0,
 //!
 //! with `B = ηP / (π^1.5 H √(D v a³))` and `p = D/(v a)`; the melt is θ ≥ 1 and trails towards
-//! positive x. Only the ratio is kept, in a table made on first use: the simulator needs it for
-//! balling alone, widths and depths come from the measured laws. Depth is absent on purpose.
+//! positive x. Of a laser only the ratio is used, in a table made on first use: the simulator needs
+//! it for balling alone, widths and depths come from the measured laws. For other beams
+//! [`width_and_depth`] gives what conduction alone would melt.
+
+mod depth;
+
+pub use depth::{depth, width_and_depth};
 
 use std::sync::LazyLock;
 

@@ -49,6 +49,16 @@ pub fn expected_shares(
     }
 }
 
+/// Volume fraction that no layer melts when a track balls with probability `balling`.
+pub(crate) fn unmelted_share(
+    pool: &MeltPool,
+    parameters: &ProcessParameters,
+    nuisance: &Nuisance,
+    balling: f64,
+) -> f64 {
+    Layers { balling, ..Layers::new(pool, parameters, nuisance) }.unmelted()
+}
+
 struct Layers<'a> {
     pool: &'a MeltPool,
     nuisance: &'a Nuisance,
@@ -177,7 +187,7 @@ impl<'a> Layers<'a> {
 }
 
 /// Upper tail of the standard normal (Abramowitz and Stegun 7.1.26, within 1.5e-7).
-fn above(x: f64) -> f64 {
+pub(crate) fn above(x: f64) -> f64 {
     if x.abs() > 6.0 {
         return if x > 0.0 { 0.0 } else { 1.0 };
     }

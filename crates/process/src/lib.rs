@@ -4,18 +4,22 @@
 //! pushed back through: measured laws for the melt pool with their measured errors, a build of
 //! fluctuating tracks with powder, keyhole, gas and balling pores, and a CT scan of it.
 //!
-//! Deliberately absent: heat transfer and fluid flow in time, microstructure and strength,
-//! electron beams and directed energy (the laws fail there), files, clocks and threads of its
-//! own. The same request gives the same bytes, whatever the number of threads.
+//! Beside it stands the forward question of an engineer, [`predict`], with a law of its own.
+//!
+//! Deliberately absent: heat transfer and fluid flow in time; electron beams and directed energy
+//! in the virtual build (the laws fail there; [`predict`] marks them unvalidated); files, clocks
+//! and threads of its own. The same request gives the same bytes, whatever the number of threads.
 
 pub mod alloy;
 pub mod boundaries;
+pub mod constants;
 mod cross_section;
 pub mod eagar_tsai;
 mod error;
 mod expected;
 pub mod melt_pool;
 mod nuisance;
+pub mod predict;
 pub mod prior;
 mod random;
 mod simulate;

@@ -9,9 +9,12 @@ fn help_matches_its_golden() {
     for command in [
         "",
         "design",
+        "predict",
+        "map",
         "analyze",
         "simulate",
         "evaluate",
+        "validate-physics",
         "record",
         "replay",
         "serve",

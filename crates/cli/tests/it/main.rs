@@ -21,10 +21,14 @@ mod health;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod map;
+#[cfg(test)]
 #[path = "../../../telemetry/tests/metric_family/mod.rs"]
 mod metric_family;
 #[cfg(test)]
 mod otel;
+#[cfg(test)]
+mod predict;
 #[cfg(test)]
 mod redaction;
 #[cfg(test)]
@@ -38,3 +42,5 @@ mod simulate;
 #[cfg(test)]
 #[path = "../../../telemetry/tests/stub_nvml/mod.rs"]
 mod stub_nvml;
+#[cfg(test)]
+mod validate_physics;

@@ -6,6 +6,8 @@ mod build;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod constants;
+#[cfg(test)]
 mod physics;
 #[cfg(test)]
 mod scanner;

@@ -30,7 +30,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
         "digest": model.digest,
         "simulator_version": model.simulator_version,
         "alloys": Alloy::ALL.map(Alloy::name),
-        "processes": Process::ALL.map(Process::name),
+        "processes": Process::INFERRED.map(Process::name),
         "evaluation": evaluation,
         "live_evaluation": app.quality.latest().as_ref().map(live),
     }]}))

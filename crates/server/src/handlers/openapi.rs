@@ -168,7 +168,7 @@ fn form() -> Value {
         "properties": {
             "scan": { "type": "string", "contentMediaType": "image/tiff", "description": "Multi-page TIFF" },
             "alloy": { "type": "string", "enum": Alloy::ALL.map(Alloy::name) },
-            "process": { "type": "string", "enum": Process::ALL.map(Process::name), "default": "lpbf" },
+            "process": { "type": "string", "enum": Process::INFERRED.map(Process::name), "default": "lpbf" },
             "known": { "type": "string", "description": "Known parameters, as layer_thickness=30,hatch_spacing=140" },
             "spot_um": { "type": "number", "description": "Laser spot diameter, µm" },
             "voxel_size_um": { "type": "number", "description": "Voxel size, µm, if the file does not say" },

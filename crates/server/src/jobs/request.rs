@@ -41,7 +41,8 @@ impl JobRequest {
             Problem::missing_field(&format!("field \"alloy\" is missing; known: {known}"))
         })?;
         let alloy: Alloy = alloy.parse().map_err(|error| refused(&error))?;
-        let process = fields.get("process").map_or(Ok(Process::Lpbf), |name| name.parse());
+        let process =
+            fields.get("process").map_or(Ok(Process::Lpbf), |name| Process::inferred(name));
         let known = fields.get("known").map_or("", |known| known.trim()).to_owned();
         read_known(&known, alloy).map_err(|error| refused(&error))?;
         let spot = number(fields, "spot_um")?.map(SpotDiameter::micrometres).transpose();

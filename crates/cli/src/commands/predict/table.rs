@@ -1,0 +1,110 @@
+//! Every row of a table → the same row with its prediction.
+
+use super::stand_in;
+use crate::failure::Failure;
+use crate::table::{Column, Table};
+use microdiff_domain::{Alloy, Machine, Process};
+use microdiff_process::predict::{Condition, Prediction, Predictor, Quantity, Setting};
+use std::path::Path;
+
+/// What holds for rows that do not say otherwise.
+pub struct Defaults {
+    pub process: Process,
+    pub machine: Option<Machine>,
+    pub seed: u64,
+}
+
+/// Column of each quantity.
+const COLUMNS: [(Quantity, &str); 6] = [
+    (Quantity::Power, "P_W"),
+    (Quantity::Speed, "v_mm_s"),
+    (Quantity::Spot, "spot_um"),
+    (Quantity::Layer, "t_um"),
+    (Quantity::Hatch, "h_um"),
+    (Quantity::Bed, "T0_C"),
+];
+
+/// Column that says what a row's width and depth rest on.
+const VALIDITY: &str = "validity";
+
+pub fn run(input: &Path, output: &Path, defaults: &Defaults) -> Result<(), Failure> {
+    let table = Table::read(input)?;
+    let conditions = conditions(&table, defaults)?;
+    let predictions = Predictor::new(defaults.seed).predict_all(&conditions);
+    let names: Vec<&'static str> = Prediction::COLUMNS.into_iter().chain([VALIDITY]).collect();
+    let cells = predictions.iter().map(|prediction| {
+        let numbers =
+            prediction.values().into_iter().map(|value| value.map_or_else(String::new, shown));
+        numbers.chain([prediction.validity.name().to_owned()]).collect()
+    });
+    table.write_with(output, &names, cells)
+}
+
+/// The condition of every row; the first row that is none ends it.
+fn conditions(table: &Table, defaults: &Defaults) -> Result<Vec<Condition>, Failure> {
+    let alloy = table.column("alloy")?;
+    let mut columns = Vec::with_capacity(COLUMNS.len());
+    for (quantity, name) in COLUMNS {
+        columns.push((quantity, name, table.column(name)?));
+    }
+    let process = table.optional("process")?;
+    let row = |row| -> Result<Condition, Failure> {
+        let alloy: Alloy =
+            table.cell(row, alloy).parse().map_err(|error| table.refuse(row, "alloy", &error))?;
+        let process = row_process(table, row, process, defaults)?;
+        let mut setting = Setting::default();
+        for (quantity, _, column) in &columns {
+            setting.set(*quantity, table.number(row, *column)?);
+        }
+        // A machine stands in only on rows of its own process.
+        let machine = defaults.machine.filter(|machine| machine.process() == process);
+        let setting = stand_in(setting, machine);
+        Condition::new(alloy, process, &setting).map_err(|error| {
+            let named = columns.iter().find(|(quantity, ..)| *quantity == error.quantity());
+            table.refuse(row, named.map_or("", |(_, name, _)| name), &error)
+        })
+    };
+    (0..table.len()).map(row).collect()
+}
+
+fn row_process(
+    table: &Table,
+    row: usize,
+    column: Option<Column>,
+    defaults: &Defaults,
+) -> Result<Process, Failure> {
+    match column.map_or("", |column| table.cell(row, column)) {
+        "" => Ok(defaults.process),
+        name => name.parse().map_err(|error| table.refuse(row, "process", &error)),
+    }
+}
+
+/// Six significant digits, without an exponent.
+fn shown(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let decimals = (5 - value.abs().log10().floor() as i32).clamp(0, 12) as usize;
+    let text = format!("{value:.decimals$}");
+    if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn numbers_have_six_significant_digits() {
+        for (value, text) in [
+            (1_234_567.8, "1234568"),
+            (100.0, "100"),
+            (99.123_456_7, "99.1235"),
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.000_123_456_78, "0.000123457"),
+            (1e-15, "0"),
+        ] {
+            assert_eq!(shown(value), text);
+        }
+    }
+}

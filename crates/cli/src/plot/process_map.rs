@@ -1,0 +1,276 @@
+//! The process map as a figure: defects over power and speed, the machine, the posterior.
+
+use super::svg::{Anchor, Label, Stroke, Svg};
+use microdiff_process::predict::Validity;
+use microdiff_process::predict::map::{Grid, Plane, ProcessMap};
+
+/// What a figure shows beside the map.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    pub map: &'a ProcessMap,
+    pub title: String,
+    /// Setting under the title.
+    pub subtitle: String,
+    /// Name and limits of speed and power.
+    pub machine: Option<(&'static str, Plane)>,
+    /// A usual setting of the machine, as (speed, power).
+    pub usual: Option<[f64; 2]>,
+    pub posterior: Option<Posterior>,
+}
+
+/// Lines of the posterior, as (speed, power).
+#[derive(Debug)]
+pub struct Posterior {
+    /// What the legend says of the lines around nine tenths and half.
+    pub names: [&'static str; 2],
+    pub lines: [Vec<Vec<[f64; 2]>>; 2],
+}
+
+const SIZE: [f64; 2] = [960.0, 640.0];
+/// Left, top, width, height of the plane.
+const PLANE: [f64; 4] = [80.0, 70.0, 590.0, 460.0];
+const LEGEND_X: f64 = 695.0;
+const INK: &str = "#222222";
+const GREY: &str = "#666666";
+
+/// Line and fill of each defect; told apart by those who do not tell red from green.
+const DEFECTS: [(&str, &str, &str); 3] = [
+    ("lack of fusion", "#0b5fa5", "#cfe3f5"),
+    ("keyhole pores", "#b8450b", "#f9dcc8"),
+    ("balling", "#5b3f8c", "#e3daf2"),
+];
+/// Probabilities at which lines are drawn, with dashes and names.
+const LEVELS: [(f64, &str, &str); 2] = [(0.5, "", "1 in 2"), (0.1, "5 4", "1 in 10")];
+const MACHINE: Stroke = Stroke { colour: "#444444", width: 1.5, dashes: "10 4 2 4" };
+const POSTERIOR: [Stroke; 2] = [
+    Stroke { colour: "#0a7d3c", width: 2.0, dashes: "3 3" },
+    Stroke { colour: "#0a7d3c", width: 2.5, dashes: "" },
+];
+
+/// Draws the figure.
+pub fn render(scene: &Scene<'_>) -> String {
+    let mut svg = Svg::new(SIZE[0], SIZE[1]);
+    let frame = Frame { plane: scene.map.plane };
+    fills(&mut svg, &frame, scene.map);
+    for (grid, (_, colour, _)) in grids(scene.map).into_iter().zip(DEFECTS) {
+        for (level, dashes, _) in LEVELS {
+            for line in grid.contours(level) {
+                let line: Vec<[f64; 2]> = line.iter().map(|at| frame.node(grid, *at)).collect();
+                svg.line(&line, Stroke { colour, width: 2.0, dashes });
+            }
+        }
+    }
+    if let Some((_, limits)) = scene.machine {
+        for line in frame.limits(limits) {
+            svg.line(&line, MACHINE);
+        }
+    }
+    if let Some(posterior) = &scene.posterior {
+        for (lines, stroke) in posterior.lines.iter().zip(POSTERIOR) {
+            for line in lines {
+                let line: Vec<[f64; 2]> = line.iter().map(|at| frame.held(*at)).collect();
+                svg.line(&line, stroke);
+            }
+        }
+    }
+    if let Some(at) = scene.usual.filter(|at| frame.shows(*at)) {
+        svg.dot(frame.place(at), 5.0, INK);
+    }
+    axes(&mut svg, &frame);
+    legend(&mut svg, scene);
+    texts(&mut svg, scene);
+    svg.finish()
+}
+
+fn grids(map: &ProcessMap) -> [&Grid; 3] {
+    [&map.lack_of_fusion, &map.keyhole, &map.balling]
+}
+
+/// From the plane's units to the figure's.
+struct Frame {
+    plane: Plane,
+}
+
+impl Frame {
+    fn place(&self, [speed, power]: [f64; 2]) -> [f64; 2] {
+        let [left, top, width, height] = PLANE;
+        let part = |[low, high]: [f64; 2], value: f64| (value - low) / (high - low);
+        [
+            left + width * part(self.plane.speed_mm_s, speed),
+            top + height * (1.0 - part(self.plane.power_w, power)),
+        ]
+    }
+
+    fn node(&self, grid: &Grid, [column, row]: [f64; 2]) -> [f64; 2] {
+        let [left, top, width, height] = PLANE;
+        [
+            left + width * column / (grid.columns - 1) as f64,
+            top + height * (1.0 - row / (grid.rows - 1) as f64),
+        ]
+    }
+
+    fn shows(&self, [speed, power]: [f64; 2]) -> bool {
+        let within = |[low, high]: [f64; 2], value: f64| (low..=high).contains(&value);
+        within(self.plane.speed_mm_s, speed) && within(self.plane.power_w, power)
+    }
+
+    /// The place, moved to the edge of the plane if it lies outside.
+    fn held(&self, [speed, power]: [f64; 2]) -> [f64; 2] {
+        let hold = |[low, high]: [f64; 2], value: f64| value.clamp(low, high);
+        self.place([hold(self.plane.speed_mm_s, speed), hold(self.plane.power_w, power)])
+    }
+
+    /// The limits that cross the plane.
+    fn limits(&self, limits: Plane) -> Vec<[[f64; 2]; 2]> {
+        let Plane { speed_mm_s: speed, power_w: power } = self.plane;
+        let across = limits.power_w.iter().map(|p| [[speed[0], *p], [speed[1], *p]]);
+        let along = limits.speed_mm_s.iter().map(|v| [[*v, power[0]], [*v, power[1]]]);
+        let shown = across.chain(along).filter(|line| line.iter().all(|at| self.shows(*at)));
+        shown.map(|line| line.map(|at| self.place(at))).collect()
+    }
+}
+
+/// Colours the plane by the defect that is likeliest, where one is likelier than not.
+fn fills(svg: &mut Svg, frame: &Frame, map: &ProcessMap) {
+    let grids = grids(map);
+    let [columns, rows] = [grids[0].columns, grids[0].rows];
+    let worst = |column: usize, row: usize| {
+        let values = grids.map(|grid| grid.at(column, row));
+        let worst = (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]));
+        worst.filter(|index| values[*index] >= 0.5)
+    };
+    let [left, top, width, height] = PLANE;
+    let (right, bottom) = (left + width, top + height);
+    for row in 0..rows {
+        let mut start = 0;
+        while start < columns {
+            let found = worst(start, row);
+            let run = (start..columns).take_while(|column| worst(*column, row) == found).count();
+            if let Some((_, _, fill)) = found.map(|index| DEFECTS[index]) {
+                let edge = |column: f64, row: f64| frame.node(grids[0], [column, row]);
+                let [x0, y1] = edge(start as f64 - 0.5, row as f64 - 0.5);
+                let [x1, y0] = edge((start + run) as f64 - 0.5, row as f64 + 0.5);
+                let [x0, x1] = [x0.max(left), x1.min(right)];
+                let [y0, y1] = [y0.max(top), y1.min(bottom)];
+                svg.rectangle([x0, y0, x1 - x0, y1 - y0], fill);
+            }
+            start += run;
+        }
+    }
+}
+
+fn axes(svg: &mut Svg, frame: &Frame) {
+    let [left, top, width, height] = PLANE;
+    let (right, bottom) = (left + width, top + height);
+    let border = Stroke { colour: INK, width: 1.0, dashes: "" };
+    svg.line(&[[left, top], [right, top], [right, bottom], [left, bottom], [left, top]], border);
+    let small = |anchor| Label { size: 12.0, colour: INK, anchor };
+    for speed in ticks(frame.plane.speed_mm_s) {
+        let [x, _] = frame.place([speed, frame.plane.power_w[0]]);
+        svg.line(&[[x, bottom], [x, bottom + 5.0]], border);
+        svg.label([x, bottom + 20.0], small(Anchor::Middle), &speed.to_string());
+    }
+    for power in ticks(frame.plane.power_w) {
+        let [_, y] = frame.place([frame.plane.speed_mm_s[0], power]);
+        svg.line(&[[left - 5.0, y], [left, y]], border);
+        svg.label([left - 9.0, y + 4.0], small(Anchor::End), &power.to_string());
+    }
+    let name = Label { size: 14.0, colour: INK, anchor: Anchor::Middle };
+    svg.label([left + 0.5 * width, bottom + 42.0], name, "Scan speed, mm/s");
+    svg.turned_label([24.0, top + 0.5 * height], -90.0, name, "Beam power, W");
+}
+
+/// Round numbers through a range, four to twelve of them.
+fn ticks([low, high]: [f64; 2]) -> Vec<f64> {
+    let rough = (high - low) / 5.0;
+    let decade = 10f64.powf(rough.log10().floor());
+    let factor = [1.0, 2.0, 5.0].into_iter().rfind(|factor| factor * decade <= rough);
+    let step = factor.unwrap_or(1.0) * decade;
+    let first = (low / step).ceil() as i64;
+    let last = (high / step).floor() as i64;
+    // Tenths and hundredths must not print as 0.30000000000000004.
+    (first..=last).map(|i| (i as f64 * step * 1e6).round() / 1e6).collect()
+}
+
+fn legend(svg: &mut Svg, scene: &Scene<'_>) {
+    let heading = Label { size: 13.0, colour: INK, anchor: Anchor::Start };
+    let entry = Label { size: 12.0, ..heading };
+    let (mut y, line) = (82.0, 20.0);
+    let sample = |y: f64| [[LEGEND_X, y - 4.0], [LEGEND_X + 34.0, y - 4.0]];
+    for (name, colour, fill) in DEFECTS {
+        svg.label([LEGEND_X, y], heading, name);
+        y += line;
+        for (level, dashes, odds) in LEVELS {
+            if level >= 0.5 {
+                svg.rectangle([LEGEND_X, y - 13.0, 34.0, 18.0], fill);
+            }
+            svg.line(&sample(y), Stroke { colour, width: 2.0, dashes });
+            svg.label([LEGEND_X + 42.0, y], entry, &format!("probability {odds}"));
+            y += line;
+        }
+        y += 8.0;
+    }
+    if let Some((name, _)) = scene.machine {
+        svg.line(&sample(y), MACHINE);
+        svg.label([LEGEND_X + 42.0, y], entry, &format!("limits of {name}"));
+        y += line;
+    }
+    if scene.usual.is_some() {
+        svg.dot([LEGEND_X + 17.0, y - 4.0], 5.0, INK);
+        svg.label([LEGEND_X + 42.0, y], entry, "a usual setting of it");
+        y += line;
+    }
+    if let Some(posterior) = &scene.posterior {
+        y += 8.0;
+        svg.label([LEGEND_X, y], heading, "posterior of the scan");
+        y += line;
+        for (name, stroke) in posterior.names.iter().zip(POSTERIOR) {
+            svg.line(&sample(y), stroke);
+            svg.label([LEGEND_X + 42.0, y], entry, name);
+            y += line;
+        }
+    }
+}
+
+fn texts(svg: &mut Svg, scene: &Scene<'_>) {
+    let title = Label { size: 17.0, colour: INK, anchor: Anchor::Start };
+    let [left, ..] = PLANE;
+    svg.label([left, 30.0], title, &scene.title);
+    svg.label([left, 52.0], Label { size: 13.0, colour: GREY, ..title }, &scene.subtitle);
+    if scene.map.validity == Validity::Unvalidated {
+        let mark = Label { size: 15.0, colour: "#b00020", anchor: Anchor::Start };
+        svg.label([LEGEND_X, 30.0], mark, "UNVALIDATED");
+    }
+    let source = match scene.map.validity {
+        Validity::Tracks => {
+            "Width and depth: a law of measured single tracks (docs/validation.md). Boundaries, and \
+             porosity above all, not validated for any machine."
+        }
+        Validity::Unvalidated => {
+            "Nothing measured supports these boundaries for this alloy and process; \
+             they are an estimate and not validated for any machine."
+        }
+    };
+    let small = Label { size: 11.0, colour: GREY, anchor: Anchor::Start };
+    svg.label([left, 604.0], small, source);
+    let note = "Lack of fusion: more than 0.5 % of the volume. Keyhole: keyhole number above the onset \
+                of pores. Balling: criterion of 316L tracks.";
+    svg.label([left, 622.0], small, note);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ticks;
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        assert_eq!(ticks([40.0, 440.0]), [50.0, 100.0, 150.0, 200.0, 250.0, 300.0, 350.0, 400.0]);
+        assert_eq!(
+            ticks([4.0, 25.0]),
+            [4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 22.0, 24.0]
+        );
+        for range in [[100.0, 2500.0], [0.1, 0.9], [300.0, 3300.0]] {
+            assert!((4..=12).contains(&ticks(range).len()), "{range:?}");
+        }
+    }
+}

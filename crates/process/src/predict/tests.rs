@@ -1,0 +1,177 @@
+use super::*;
+use microdiff_domain::Alloy;
+use proptest::prelude::*;
+
+fn setting(power_w: f64, speed_mm_s: f64) -> Setting {
+    Setting {
+        power_w: Some(power_w),
+        speed_mm_s: Some(speed_mm_s),
+        spot_um: Some(90.0),
+        layer_um: Some(40.0),
+        hatch_um: Some(100.0),
+        bed_c: Some(80.0),
+    }
+}
+
+fn predict(alloy: Alloy, process: Process, setting: &Setting) -> Prediction {
+    Predictor::new(0).predict(&Condition::new(alloy, process, setting).unwrap())
+}
+
+fn steel(setting: &Setting) -> Prediction {
+    predict(Alloy::Ss316L, Process::Lpbf, setting)
+}
+
+fn ordered(interval: &Interval) -> bool {
+    interval.p05 <= interval.p50 && interval.p50 <= interval.p95 && interval.p05 >= 0.0
+}
+
+#[test]
+fn a_usual_setting_is_dense_and_a_hasty_one_lacks_fusion() {
+    let usual = Setting { layer_um: Some(20.0), hatch_um: Some(90.0), ..setting(195.0, 1083.0) };
+    let usual = steel(&usual);
+    let density = usual.relative_density_pct.unwrap();
+    assert!(density.p50 > 98.5 && density.p95 > 99.8, "{usual:?}");
+    assert!(usual.p_lack_of_fusion.unwrap() < 0.2 && usual.p_keyhole < 0.2, "{usual:?}");
+    assert!((4e5..1e7).contains(&usual.cooling_rate_k_s), "{usual:?}");
+    assert!((400.0..600.0).contains(&usual.yield_mpa.unwrap().p50), "{usual:?}");
+
+    let hasty = steel(&Setting { hatch_um: Some(160.0), ..setting(100.0, 1800.0) });
+    assert!(hasty.p_lack_of_fusion.unwrap() > 0.9, "{hasty:?}");
+    assert!(hasty.relative_density_pct.unwrap().p50 < density.p05, "{hasty:?}");
+    assert!(hasty.elongation_pct.unwrap().p50 < usual.elongation_pct.unwrap().p50);
+
+    let slow = steel(&Setting { spot_um: Some(60.0), ..setting(350.0, 350.0) });
+    assert!(slow.p_keyhole > 0.9, "{slow:?}");
+}
+
+#[test]
+fn intervals_of_width_and_depth_are_those_of_the_law() {
+    let here = steel(&setting(200.0, 900.0));
+    let width = here.width_um;
+    let half = 1.644_853_6 * LN_WIDTH_SD;
+    assert!(((width.p95 / width.p50).ln() - half).abs() < 1e-6);
+    assert!(((width.p50 / width.p05).ln() - half).abs() < 1e-6);
+    assert_eq!(here.validity, Validity::Tracks);
+}
+
+#[test]
+fn without_hatch_or_layer_nothing_is_said_about_the_part() {
+    for bare in [
+        Setting { hatch_um: None, ..setting(200.0, 900.0) },
+        Setting { layer_um: Some(0.0), ..setting(200.0, 900.0) },
+    ] {
+        let bare = steel(&bare);
+        assert!(bare.relative_density_pct.is_none() && bare.p_lack_of_fusion.is_none());
+        assert!(bare.yield_mpa.is_none() && bare.elongation_pct.is_none());
+        assert!(bare.width_um.p50 > 0.0 && bare.cooling_rate_k_s > 0.0);
+    }
+}
+
+#[test]
+fn an_unknown_spot_widens_the_interval() {
+    let known = steel(&Setting { spot_um: Some(95.0), ..setting(200.0, 900.0) });
+    let unknown = steel(&Setting { spot_um: None, ..setting(200.0, 900.0) });
+    let spread = |interval: &Interval| interval.p95 / interval.p05;
+    assert!(spread(&unknown.depth_um) > 1.1 * spread(&known.depth_um), "{unknown:?}");
+    assert!((unknown.depth_um.p50 / known.depth_um.p50).ln().abs() < 0.2, "{unknown:?}");
+}
+
+#[test]
+fn too_little_power_makes_no_track_and_loose_powder() {
+    let nothing = steel(&setting(10.0, 9000.0));
+    assert_eq!(nothing.width_um.p95, 0.0);
+    assert_eq!(nothing.p_lack_of_fusion, Some(1.0));
+    assert!(nothing.relative_density_pct.unwrap().p95 < 70.0);
+}
+
+#[test]
+fn other_processes_and_alloys_without_tracks_are_marked() {
+    let laser = setting(300.0, 1200.0);
+    let of = |alloy, process, setting: &Setting| predict(alloy, process, setting);
+    assert_eq!(of(Alloy::AlSi10Mg, Process::Lpbf, &laser).validity, Validity::Unvalidated);
+    let beam = Setting {
+        power_w: Some(1100.0),
+        speed_mm_s: Some(4500.0),
+        spot_um: Some(250.0),
+        bed_c: None,
+        ..laser
+    };
+    let beam = of(Alloy::Ti6Al4V, Process::Ebm, &beam);
+    assert_eq!(beam.validity, Validity::Unvalidated);
+    assert!((100.0..600.0).contains(&beam.width_um.p50), "{beam:?}");
+    assert!(beam.depth_um.p50 < beam.width_um.p50, "{beam:?}");
+    let clad = Setting {
+        power_w: Some(800.0),
+        speed_mm_s: Some(10.0),
+        spot_um: Some(1500.0),
+        layer_um: Some(400.0),
+        hatch_um: Some(800.0),
+        bed_c: None,
+    };
+    let clad = of(Alloy::Ss316L, Process::Ded, &clad);
+    assert_eq!(clad.validity, Validity::Unvalidated);
+    assert!((500.0..5000.0).contains(&clad.width_um.p50), "{clad:?}");
+}
+
+#[test]
+fn the_balling_probability_is_the_measured_logistic() {
+    for speed in [300.0, 700.0, 1100.0, 1500.0] {
+        let here = steel(&setting(250.0, speed));
+        let beam = Beam {
+            alloy: Alloy::Ss316L,
+            power_w: 250.0,
+            speed_mm_s: speed,
+            spot_um: 90.0,
+            bed_c: 80.0,
+        };
+        let expected = 1.0 / (1.0 + (-(beam.length_to_width(0.42) - 4.06) / 0.56f64).exp());
+        assert!((here.p_balling - expected).abs() < 0.03, "{speed}: {here:?} {expected}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_number_is_finite_ordered_and_a_probability_where_it_should_be(
+        alloy in 0..4usize, process in 0..3usize, parts in prop::array::uniform6(0.0..=1.0f64),
+        seed in 0..50u64,
+    ) {
+        let process = Process::ALL[process];
+        let mut setting = Setting::default();
+        for (quantity, part) in Quantity::ALL.into_iter().zip(parts) {
+            let [low, high] = quantity.limits(process);
+            let value = if low > 0.0 { low * (high / low).powf(part) } else { high * part };
+            setting.set(quantity, Some(value.clamp(low, high)));
+        }
+        let condition = Condition::new(Alloy::ALL[alloy], process, &setting).unwrap();
+        let here = Predictor::new(seed).predict(&condition);
+        prop_assert_eq!(here, Predictor::new(seed).predict(&condition));
+        let optional = [here.relative_density_pct, here.yield_mpa, here.elongation_pct];
+        for interval in optional.iter().flatten().chain([&here.width_um, &here.depth_um]) {
+            prop_assert!(ordered(interval) && interval.p95.is_finite(), "{:?}", here);
+        }
+        prop_assert!(here.relative_density_pct.unwrap().p95 <= 100.0);
+        for p in [here.p_lack_of_fusion.unwrap(), here.p_keyhole, here.p_balling] {
+            prop_assert!((0.0..=1.0).contains(&p), "{:?}", here);
+        }
+        prop_assert!(here.cooling_rate_k_s > 0.0 && here.cooling_rate_k_s.is_finite());
+        prop_assert!(here.spacing_um > 0.0 && here.spacing_um.is_finite());
+    }
+
+    #[test]
+    fn power_and_speed_move_defects_one_way(
+        alloy in 0..4usize, power in 60.0..500.0f64, speed in 200.0..3000.0f64,
+    ) {
+        let alloy = Alloy::ALL[alloy];
+        let at = |power, speed| predict(alloy, Process::Lpbf, &setting(power, speed));
+        let (here, stronger, faster) =
+            (at(power, speed), at(1.15 * power, speed), at(power, 1.15 * speed));
+        prop_assert!(stronger.width_um.p50 >= here.width_um.p50);
+        prop_assert!(stronger.depth_um.p05 >= here.depth_um.p05);
+        prop_assert!(faster.depth_um.p95 <= here.depth_um.p95);
+        prop_assert!(stronger.p_keyhole >= here.p_keyhole && faster.p_keyhole <= here.p_keyhole);
+        prop_assert!(stronger.p_lack_of_fusion <= here.p_lack_of_fusion);
+        prop_assert!(faster.p_lack_of_fusion >= here.p_lack_of_fusion);
+        prop_assert!(faster.cooling_rate_k_s > here.cooling_rate_k_s);
+        prop_assert!(stronger.cooling_rate_k_s < here.cooling_rate_k_s);
+    }
+}

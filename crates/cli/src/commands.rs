@@ -4,6 +4,8 @@ pub mod analyze;
 pub mod audit;
 pub mod design;
 pub mod evaluate;
+pub mod healthcheck;
+pub mod observability;
 pub mod record;
 pub mod replay;
 pub mod serve;

@@ -21,14 +21,20 @@ mod health;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod kit;
+#[cfg(test)]
 #[path = "../../../telemetry/tests/metric_family/mod.rs"]
 mod metric_family;
 #[cfg(test)]
 mod otel;
 #[cfg(test)]
+mod prometheus;
+#[cfg(test)]
 mod redaction;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod runbooks;
 #[cfg(test)]
 mod serve;
 #[cfg(test)]

@@ -64,7 +64,7 @@ tidy:
 generate:
     cargo run --quiet --locked -p xtask -- generate
 
-# Check rules, alerts and routes of deploy/ with promtool and amtool
+# Check rules, alerts, routes and dashboards of deploy/ with promtool, amtool and tsc
 kit:
     bash .ci/kit
 

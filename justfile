@@ -55,11 +55,16 @@ clippy:
 # Check formatting and lints
 lint: fmt clippy
 
-# Check dependency direction, sizes, names and links
+# Check dependency direction, sizes, names, links, and that generated files are up to date
 tidy:
     cargo run --quiet --locked -p xtask -- tidy
+    cargo run --quiet --locked -p xtask -- generate --check
 
-# Check rules, alerts and routes of deploy/ with promtool and amtool
+# Make the files that are made from others: the Kubernetes manifest of the Prometheus rules
+generate:
+    cargo run --quiet --locked -p xtask -- generate
+
+# Check rules, alerts, routes and dashboards of deploy/ with promtool, amtool and tsc
 kit:
     bash .ci/kit
 

@@ -6,6 +6,9 @@
 //! format, does not fix, needs no network and does not measure functions (clippy's
 //! `too_many_lines` does, with the threshold in `clippy.toml`).
 //!
+//! `cargo run -p xtask -- generate` makes the files that are made from others; with `--check` it only
+//! says whether they are as they would be made.
+//!
 //! `cargo run -p xtask -- bench` runs the released binary and prints the figures that
 //! `docs/benchmarks.md` records.
 
@@ -16,11 +19,12 @@ use anyhow::{Result, ensure};
 
 mod bench;
 mod finding;
+mod generate;
 mod repository;
 mod tidy;
 mod workspace;
 
-const USAGE: &str = "usage: cargo run -p xtask -- tidy|bench";
+const USAGE: &str = "usage: cargo run -p xtask -- tidy|generate [--check]|bench";
 
 #[expect(
     clippy::print_stderr,
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        ["generate"] => generated(generate::Mode::Write),
+        ["generate", "--check"] => generated(generate::Mode::Check),
         ["bench"] => match root().and_then(|root| bench::run(&root)) {
             Ok(table) => {
                 println!("{table}");
@@ -51,6 +57,17 @@ fn main() -> ExitCode {
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a command-line tool explains itself on stderr")]
+fn generated(mode: generate::Mode) -> ExitCode {
+    match root().and_then(|root| generate::run(&root, mode)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("generate: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -51,6 +51,10 @@ pub enum Command {
     Serve(ServeArgs),
     /// Prove the audit log whole, or take records out of it
     Audit(AuditArgs),
+    /// Write the monitoring kit out, or prove that a kit fits this binary
+    Observability(ObservabilityArgs),
+    /// Ask a running service whether it is ready; exit code 1 when not
+    Healthcheck(HealthcheckArgs),
 }
 
 #[derive(Debug, Args)]
@@ -320,6 +324,49 @@ pub struct AuditExportArgs {
 pub enum ExportAs {
     Jsonl,
     Csv,
+}
+
+#[derive(Debug, Args)]
+pub struct ObservabilityArgs {
+    #[command(subcommand)]
+    pub command: ObservabilityCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ObservabilityCommand {
+    /// Write rules, dashboards, pipelines, manifests and runbooks into a directory
+    Export(KitExportArgs),
+    /// Look up every metric, label and label value of rules and dashboards; exit code 1 with a list
+    /// of faults if any is not in the catalogue of this binary
+    Check(KitCheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct KitExportArgs {
+    /// Directory to write into; made if missing, refused unless empty
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Write over the kit's files in a directory that is not empty; others stay
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KitCheckArgs {
+    /// An exported and edited kit, instead of the one in this binary
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct HealthcheckArgs {
+    /// Address to ask
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/readyz")]
+    pub url: String,
+    /// Seconds to wait for the answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub timeout_seconds: u64,
 }
 
 fn number<T>(text: &str, bound: impl Fn(f64) -> Result<T, DomainError>) -> Result<T, String> {

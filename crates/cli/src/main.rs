@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Replay(args) => commands::replay::run(&args),
         args::Command::Audit(args) => commands::audit::run(&args.command),
+        args::Command::Observability(args) => commands::observability::run(&args.command),
+        args::Command::Healthcheck(args) => commands::healthcheck::run(&args),
         args::Command::Serve(args) => commands::serve::run(&args),
     };
     match outcome {

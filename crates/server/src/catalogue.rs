@@ -1,11 +1,29 @@
 //! Every metric this service declares itself, one row each. The telemetry crate adds its own rows
 //! (requests, health, logs, spans, process, GPU). Nothing else names a metric.
 
+use crate::config::HealthConfig;
+use crate::listen::Role;
 use crate::problem::JOB_FAILURES;
+use crate::router;
 use microdiff_design::DesignError;
 use microdiff_domain::DESCRIPTOR_COUNT;
 use microdiff_domain::descriptor::DESCRIPTORS;
+use microdiff_telemetry::http::UNMATCHED;
 use microdiff_telemetry::metrics::{DURATION_BUCKETS, LabelSpec, MetricSpec, Unit};
+
+/// Values of a label that is open to the registry, where the service knows them all beforehand:
+/// route templates and health checks. `None` for any other label.
+#[must_use]
+pub fn known_values(label: &str) -> Option<Vec<&'static str>> {
+    match label {
+        "endpoint" => {
+            let routes = Role::ALL.iter().flat_map(|role| router::endpoints(*role));
+            Some(routes.map(|(_, endpoint)| *endpoint).chain([UNMATCHED]).collect())
+        }
+        "check" => Some(HealthConfig::CHECKS.to_vec()),
+        _ => None,
+    }
+}
 
 /// Prefix of all metrics but the `process_*` ones.
 pub const PREFIX: &str = "microdiff";

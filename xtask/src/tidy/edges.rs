@@ -43,6 +43,12 @@ const ALLOWED: &[Allowed] = &[
         normal: &["microdiff-domain", "microdiff-telemetry", "microdiff-design"],
         dev: &["microdiff-process", "microdiff-imaging"],
     },
+    // The kit is checked against the catalogues of both.
+    Allowed {
+        package: "microdiff-kit",
+        normal: &["microdiff-telemetry", "microdiff-server"],
+        dev: &[],
+    },
     Allowed {
         package: "microdiff-cli",
         normal: &[
@@ -53,6 +59,7 @@ const ALLOWED: &[Allowed] = &[
             "microdiff-design",
             "microdiff-telemetry",
             "microdiff-server",
+            "microdiff-kit",
         ],
         dev: &[],
     },

@@ -21,6 +21,10 @@ fn help_matches_its_golden() {
         "audit",
         "audit verify",
         "audit export",
+        "observability",
+        "observability export",
+        "observability check",
+        "healthcheck",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = succeed(&args);

@@ -20,6 +20,7 @@ mod gpu;
 mod health;
 #[cfg(test)]
 mod help;
+mod kit;
 #[cfg(test)]
 mod map;
 #[cfg(test)]
@@ -29,10 +30,13 @@ mod metric_family;
 mod otel;
 #[cfg(test)]
 mod predict;
+mod prometheus;
 #[cfg(test)]
 mod redaction;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod runbooks;
 #[cfg(test)]
 mod serve;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod model;
 
-use crate::config::{CheckConfig, CheckPolicy};
+use crate::config::{CheckConfig, CheckPolicy, HealthConfig};
 use crate::metrics::Metrics;
 use crate::store::ScanFiles;
 use crate::{App, ServerError};
@@ -48,11 +48,12 @@ pub(crate) fn start(app: &Arc<App>, busy: Arc<AtomicUsize>) -> Health {
             async move { prove_gpu(polled(&app.gpu).await) }
         }
     };
+    let [database_name, gpu_name, model_name, storage_name] = HealthConfig::CHECKS;
     Health::builder(&app.telemetry)
-        .check(options("database", &config.database), database)
-        .check(options("gpu", &config.gpu), gpu)
-        .check(options("model", &config.model), model)
-        .check(options("storage", &config.storage), storage)
+        .check(options(database_name, &config.database), database)
+        .check(options(gpu_name, &config.gpu), gpu)
+        .check(options(model_name, &config.model), model)
+        .check(options(storage_name, &config.storage), storage)
         .start()
 }
 

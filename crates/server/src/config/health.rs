@@ -111,14 +111,12 @@ impl From<HealthPatch> for HealthConfig {
 }
 
 impl HealthConfig {
+    /// The names of the checks: sections of the configuration, and values of the label `check`.
+    pub const CHECKS: [&str; 4] = ["database", "gpu", "model", "storage"];
+
     pub(super) fn check(&self) -> Result<(), ServerError> {
-        let checks = [
-            ("database", &self.database),
-            ("gpu", &self.gpu),
-            ("model", &self.model),
-            ("storage", &self.storage),
-        ];
-        for (name, check) in checks {
+        let checks = [&self.database, &self.gpu, &self.model, &self.storage];
+        for (name, check) in Self::CHECKS.into_iter().zip(checks) {
             let field = |field| format!("health.{name}.{field}");
             within(&field("every_seconds"), check.every_seconds, 1, 86_400)?;
             within(&field("deadline_seconds"), check.deadline_seconds, 1, 3600)?;

@@ -10,7 +10,7 @@ use crate::metrics::{Counter, Histogram, MetricSpec, Registry};
 use crate::traces::{Span, catalogue};
 
 /// What a request that matched no route counts under.
-pub(super) const UNMATCHED: &str = "_unmatched";
+pub const UNMATCHED: &str = "_unmatched";
 
 /// The rows that have one series for each route.
 pub(super) struct RouteRows {

@@ -19,6 +19,7 @@ mod totals;
 pub use crate::context::Entered;
 pub use body::RecordedBody;
 pub use connections::{CountedConnection, CountedListener, active_connections};
+pub use endpoint::UNMATCHED;
 pub use layer::{HttpLayer, HttpOptions, HttpService, ResponseFuture};
 pub use recorder::{ErrorType, RequestContext};
 pub use routes::{health_routes, metrics_routes};

@@ -1,0 +1,121 @@
+//! A real Prometheus with the kit's own configuration and rules, in a process of its own.
+//!
+//! Needs `prometheus` (Debian: package `prometheus`).
+
+use crate::binary::{succeed, text};
+use crate::service::{DEADLINE, Service};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+/// A running Prometheus, killed when dropped.
+pub struct Prometheus {
+    process: Child,
+    address: String,
+    client: reqwest::blocking::Client,
+}
+
+impl Prometheus {
+    /// Exports the kit into `folder` and starts a Prometheus with it that scrapes `service`. Only
+    /// addresses and intervals differ from what an operator gets: both are made short.
+    pub fn start(folder: &Path, service: &Service) -> Self {
+        let kit = folder.join("kit");
+        succeed(&["observability", "export", text(&kit)]);
+        let config = kit.join("prometheus/prometheus.yml");
+        let listener = |name: &str| service.ready[name].as_str().expect("an address").to_owned();
+        edit(&config, |mut yaml| {
+            for (target, name) in [("8000", "metrics"), ("8001", "gpu")] {
+                yaml = replaced(&yaml, &format!("microdiff-service:{target}"), &listener(name));
+            }
+            // A minute from now nobody waits for an alert any more.
+            yaml = replaced(&yaml, "alertmanager:9093", "127.0.0.1:9");
+            yaml = replaced(&yaml, "evaluation_interval: 15s", "evaluation_interval: 1s");
+            yaml = replaced(&yaml, "scrape_interval: 5s", "scrape_interval: 1s");
+            replaced(&yaml, "scrape_interval: 10s", "scrape_interval: 1s")
+        });
+        edit(&kit.join("prometheus/rules/recording.yml"), |yaml| {
+            let yaml = replaced(&yaml, "interval: 15s", "interval: 1s");
+            replaced(&yaml, "interval: 30s", "interval: 1s")
+        });
+        Self::spawn(folder, &config)
+    }
+
+    fn spawn(folder: &Path, config: &Path) -> Self {
+        let mut process = Command::new("prometheus")
+            .arg(format!("--config.file={}", text(config)))
+            .arg(format!("--storage.tsdb.path={}", text(&folder.join("tsdb"))))
+            .args(["--enable-feature=exemplar-storage", "--log.format=json"])
+            .arg("--web.listen-address=127.0.0.1:0")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("this test needs the Debian package `prometheus`");
+        let log = BufReader::new(process.stderr.take().expect("a pipe"));
+        let (send, receive) = channel();
+        // Reads to the end, so that the pipe never fills.
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                let line: Value = serde_json::from_str(&line).unwrap_or_default();
+                if line["msg"] == "Listening on"
+                    && let Some(address) = line["address"].as_str()
+                {
+                    let _ = send.send(address.to_owned());
+                }
+            }
+        });
+        let address = receive.recv_timeout(DEADLINE).expect("it listens");
+        let client = reqwest::blocking::Client::builder();
+        let client = client.no_proxy().timeout(Duration::from_secs(60)).build().expect("a client");
+        let prometheus = Self { process, address, client };
+        prometheus.wait_until_ready();
+        prometheus
+    }
+
+    /// It listens before it has read its own data, and answers 503 meanwhile.
+    fn wait_until_ready(&self) {
+        let end = Instant::now() + DEADLINE;
+        let url = format!("http://{}/-/ready", self.address);
+        while !self.client.get(&url).send().is_ok_and(|answer| answer.status().is_success()) {
+            assert!(Instant::now() < end, "Prometheus does not become ready");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The `data` of an answer of its API; an error says which and fails.
+    pub fn ask(&self, path: &str, params: &[(&str, &str)]) -> Value {
+        let base = format!("http://{}/api/v1/{path}", self.address);
+        let url = reqwest::Url::parse_with_params(&base, params).expect("a URL");
+        let answer = self.client.get(url).send().expect("an answer").text().expect("a body");
+        let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
+        assert_eq!(answer["status"], "success", "{params:?}: {answer}");
+        answer["data"].take()
+    }
+
+    /// How many series a query gives now whose value is a number.
+    pub fn numbers(&self, query: &str) -> usize {
+        let data = self.ask("query", &[("query", query)]);
+        let results = data["result"].as_array().expect("a vector");
+        results.iter().filter(|result| result["value"][1] != "NaN").count()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn edit(path: &Path, change: impl FnOnce(String) -> String) {
+    let text = std::fs::read_to_string(path).expect("the kit has it");
+    std::fs::write(path, change(text)).expect("written");
+}
+
+/// With every `from` replaced; fails when there is none, as the test would wait for nothing.
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "the kit no longer says `{from}`");
+    text.replace(from, to)
+}

@@ -1,0 +1,22 @@
+//! The monitoring kit: rules, dashboards, pipelines, manifests and runbooks of `deploy/` and
+//! `docs/runbooks/`, embedded in the binary, and the check that they fit the service.
+//!
+//! [`Catalogue`] is what the service emits by its own tables; [`check`] parses every PromQL
+//! expression of rules and dashboards and looks each metric, label and label value of it up there;
+//! [`export`] writes the kit into a directory, [`read`] takes an edited copy in. It talks to no
+//! server: what a real Prometheus makes of the files is for the tests that run one.
+
+mod catalogue;
+mod check;
+mod dashboards;
+mod error;
+mod expression;
+mod files;
+mod rules;
+
+pub use catalogue::Catalogue;
+pub use check::{Finding, Report, check};
+pub use dashboards::{Panel, Threshold, dashboards};
+pub use error::KitError;
+pub use files::{File, Occupied, export, files, read};
+pub use rules::{Rule, manifest_rules, rules};

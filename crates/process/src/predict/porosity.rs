@@ -204,12 +204,12 @@ mod tests {
                 for j in 0..40 {
                     let layer = 0.1 * 1.1f64.powi(j);
                     let here = TABLES.unmelted(ratio, layer, restless).0;
-                    assert!(TABLES.unmelted(1.1 * ratio, layer, restless).0 >= here - 1e-6);
-                    // Farther apart, thicker layers pile up crowns that fill what lies between.
-                    if ratio < 0.5 {
-                        let thicker = TABLES.unmelted(ratio, 1.1 * layer, restless).0;
-                        assert!(thicker >= here - 1e-6, "{ratio} {layer}: {here} {thicker}");
-                    }
+                    let wider = TABLES.unmelted(1.1 * ratio, layer, restless).0;
+                    let thicker = TABLES.unmelted(ratio, 1.1 * layer, restless).0;
+                    let told = format!("{ratio} {layer}: {here} {wider} {thicker}");
+                    // Tracks far apart in thick layers pile up crowns that fill what lies between.
+                    assert!(wider >= here - 1e-6 || (ratio > 0.5 && layer > 0.8), "{told}");
+                    assert!(thicker >= here - 1e-6 || ratio > 0.5, "{told}");
                 }
             }
         }

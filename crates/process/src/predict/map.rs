@@ -164,10 +164,10 @@ impl Grid {
 /// Takes one way on from an edge, in both directions.
 fn take(ends: &mut BTreeMap<Edge, Vec<Edge>>, from: Edge) -> Option<Edge> {
     let to = ends.get_mut(&from)?.pop()?;
-    if let Some(back) = ends.get_mut(&to) {
-        if let Some(index) = back.iter().position(|edge| *edge == from) {
-            back.remove(index);
-        }
+    if let Some(back) = ends.get_mut(&to)
+        && let Some(index) = back.iter().position(|edge| *edge == from)
+    {
+        back.remove(index);
     }
     Some(to)
 }

@@ -31,7 +31,7 @@ fn a_usual_setting_is_dense_and_a_hasty_one_lacks_fusion() {
     let usual = steel(&usual);
     let density = usual.relative_density_pct.unwrap();
     assert!(density.p50 > 98.5 && density.p95 > 99.8, "{usual:?}");
-    assert!(usual.p_lack_of_fusion.unwrap() < 0.2 && usual.p_keyhole < 0.2, "{usual:?}");
+    assert!(usual.p_lack_of_fusion.unwrap() < 0.3 && usual.p_keyhole < 0.1, "{usual:?}");
     assert!((4e5..1e7).contains(&usual.cooling_rate_k_s), "{usual:?}");
     assert!((400.0..600.0).contains(&usual.yield_mpa.unwrap().p50), "{usual:?}");
 

@@ -131,7 +131,8 @@ fn bill(metadata: &Metadata, lock: &Lock) -> Result<Value> {
 
 /// What a package is compiled with; what only its tests need is not.
 fn shipped(node: &Node) -> Vec<&str> {
-    let counts = |edge: &&Edge| edge.dep_kinds.iter().any(|kind| kind.kind.as_deref() != Some("dev"));
+    let counts =
+        |edge: &&Edge| edge.dep_kinds.iter().any(|kind| kind.kind.as_deref() != Some("dev"));
     node.deps.iter().filter(counts).map(|edge| edge.pkg.as_str()).collect()
 }
 
@@ -167,9 +168,7 @@ mod tests {
     use super::*;
 
     fn bill_of(nodes: Value) -> Value {
-        let package = |name: &str, source: Value| {
-            json!({ "id": name, "name": name, "version": "1.0.0", "license": "MIT/Apache-2.0", "source": source })
-        };
+        let package = |name: &str, source: Value| json!({ "id": name, "name": name, "version": "1.0.0", "license": "MIT/Apache-2.0", "source": source });
         let metadata = serde_json::from_value(json!({
             "packages": [
                 package(ROOT, Value::Null),
@@ -180,7 +179,10 @@ mod tests {
             "resolve": { "nodes": nodes },
         }))
         .unwrap();
-        let lock = toml::from_str("[[package]]\nname = \"below\"\nversion = \"1.0.0\"\nchecksum = \"abc\"").unwrap();
+        let lock = toml::from_str(
+            "[[package]]\nname = \"below\"\nversion = \"1.0.0\"\nchecksum = \"abc\"",
+        )
+        .unwrap();
         bill(&metadata, &lock).unwrap()
     }
 

@@ -9,7 +9,22 @@ const SEVERITIES: [(&str, u64); 5] =
     [("TRACE", 1), ("DEBUG", 5), ("INFO", 9), ("WARN", 13), ("ERROR", 17)];
 
 fn parsed(line: &str) -> Value {
-    serde_json::from_str(line).expect("a line is JSON")
+    whole(serde_json::from_str(line).expect("a line is JSON"))
+}
+
+/// With `5.0` as `5`: to the Collector both are the whole number.
+fn whole(value: Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.fract() == 0.0 => json!(float as i64),
+            _ => number.into(),
+        },
+        Value::Array(values) => values.into_iter().map(whole).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(key, value)| (key, whole(value))).collect()
+        }
+        other => other,
+    }
 }
 
 /// Nanoseconds since 1970 of a moment in UTC, by counting days from 1 March.

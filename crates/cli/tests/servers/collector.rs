@@ -17,12 +17,12 @@ impl Collector {
         let (http, grpc, health) = (free_port(), free_port(), free_port());
         let shipped = repository().join("deploy/otel-collector/collector.yaml");
         let outputs = repository().join("crates/cli/tests/servers/collector.yaml");
-        let nothing = directory.join("nothing");
+        let (nothing, offsets) = (directory.join("nothing"), directory.join("offsets"));
         let mut all = vec![
             ("OTELCOL_HTTP", http.as_str()),
             ("OTELCOL_GRPC", grpc.as_str()),
             ("OTELCOL_HEALTH", health.as_str()),
-            ("OTELCOL_STORAGE", text(directory)),
+            ("OTELCOL_STORAGE", text(&offsets)),
             ("MICRODIFF_LOG_FILES", text(&nothing)),
             ("MICRODIFF_POD_LOGS", text(&nothing)),
             ("MICRODIFF_AUDIT_FILES", text(&nothing)),

@@ -2,7 +2,7 @@
 
 use crate::binary::{microdiff, text};
 use crate::collector::Collector;
-use crate::real::{Server, answer, client, free_port};
+use crate::real::{Server, answer, client, free_port, repository};
 use crate::service::Service;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,10 +88,13 @@ fn jaeger_answers_with_the_traces_that_the_collector_kept() {
         format!("--collector.otlp.http.host-port={http}"),
     );
     let directory = folder.path().join("jaeger");
-    let mut jaeger = Server::start("jaeger", &directory, &[&query, &grpc_flag, &http_flag], &[]);
+    let config = repository().join("deploy/jaeger/jaeger.yaml");
+    let options = [&query, &grpc_flag, &http_flag, "--config-file", text(&config)];
+    let mut jaeger = Server::start("jaeger", &directory, &options, &[]);
     let client = client();
     let services = format!("http://{query}/api/services");
     jaeger.until("answering Jaeger", || answer(client.get(&services)));
+    assert!(jaeger.said().contains("\"MaxTraces\":50000"), "{}", jaeger.said());
     let collector = Collector::start(&folder.path().join("otelcol"), &[("JAEGER_ENDPOINT", &grpc)]);
 
     let config = folder.path().join("microdiff.toml");

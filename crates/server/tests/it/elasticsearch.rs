@@ -97,3 +97,57 @@ fn the_data_view_describes_every_field_of_the_log() {
     });
     golden("kibana/microdiff-app.ndjson", &format!("{view}\n"));
 }
+
+fn deploy(path: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    std::fs::read_to_string(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn document(path: &str) -> Value {
+    serde_json::from_str(&deploy(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A copy is kept as long as the service keeps its own, on either kind of cluster.
+#[test]
+fn records_are_kept_as_long_as_by_the_service() {
+    let sample = include_str!("../../microdiff.sample.toml");
+    let sample: toml::Table = sample.parse().unwrap();
+    for (name, section, key) in [("app", "log", "keep_days"), ("audit", "audit", "retention_days")]
+    {
+        let days = format!("{}d", sample[section][key]);
+        let policy = document(&format!("elasticsearch/elasticsearch/ilm/microdiff-{name}.json"));
+        assert_eq!(policy["policy"]["phases"]["delete"]["min_age"], days, "{name}");
+        let policy = document(&format!("elasticsearch/opensearch/ism/microdiff-{name}.json"));
+        let states = &policy["policy"]["states"];
+        let after = &states[0]["transitions"][0]["conditions"]["min_rollover_age"];
+        assert_eq!(*after, days, "{name}");
+        let template = document(&format!("elasticsearch/index-templates/microdiff-{name}.json"));
+        let pattern = &policy["policy"]["ism_template"][0]["index_patterns"];
+        assert_eq!(*pattern, template["index_patterns"], "{name}");
+    }
+}
+
+/// Both pipelines write to streams that a template is for.
+#[test]
+fn the_pipelines_write_where_the_templates_are() {
+    let (fluentd, collector) =
+        (deploy("fluentd/fluent.conf"), deploy("otel-collector/collector.yaml"));
+    for name in ["app", "audit"] {
+        let template = document(&format!("elasticsearch/index-templates/microdiff-{name}.json"));
+        let stream =
+            template["index_patterns"][0].as_str().unwrap().trim_end_matches('*').to_owned();
+        assert!(fluentd.contains(&format!("index_name {stream}default\n")), "{stream}");
+        let dataset = stream.trim_start_matches("logs-").trim_end_matches('-');
+        assert!(collector.contains(&format!("data_stream.dataset: {dataset}\n")), "{dataset}");
+    }
+    let mut open = Vec::new();
+    for line in fluentd.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("</") {
+            let opened: Option<&str> = open.pop();
+            assert_eq!(opened, name.strip_suffix('>'), "{line}");
+        } else if let Some(name) = line.strip_prefix('<') {
+            open.push(name.split([' ', '>']).next().unwrap());
+        }
+    }
+    assert!(open.is_empty(), "{open:?} stay open");
+}

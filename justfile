@@ -68,6 +68,15 @@ generate:
 kit:
     bash .ci/kit
 
+# Run the pipelines of deploy/ on a real Collector, Jaeger and OpenSearch; builds them the first time
+servers-test:
+    .ci/servers/get otelcol jaeger opensearch
+    cargo test --locked -p microdiff-cli --features real-servers --test servers
+
+# Build the image's root file system with the static binary and run it under chroot; needs root
+image:
+    bash .ci/image
+
 # Check bans, licences and sources: the shipped graph, then the one with training
 deny:
     cargo fetch --locked

@@ -10,7 +10,8 @@
 //! says whether they are as they would be made.
 //!
 //! `cargo run -p xtask -- bench` runs the released binary and prints the figures that
-//! `docs/benchmarks.md` records.
+//! `docs/benchmarks.md` records. `cargo run -p xtask -- sbom TARGET` prints what the binary for a
+//! target is made of.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,10 +22,11 @@ mod bench;
 mod finding;
 mod generate;
 mod repository;
+mod sbom;
 mod tidy;
 mod workspace;
 
-const USAGE: &str = "usage: cargo run -p xtask -- tidy|generate [--check]|bench";
+const USAGE: &str = "usage: cargo run -p xtask -- tidy|generate [--check]|bench|sbom TARGET";
 
 #[expect(
     clippy::print_stderr,
@@ -51,6 +53,16 @@ fn main() -> ExitCode {
             }
             Err(error) => {
                 eprintln!("bench could not run: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        ["sbom", target] => match root().and_then(|root| sbom::document(&root, target)) {
+            Ok(document) => {
+                print!("{document}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("sbom could not run: {error:#}");
                 ExitCode::FAILURE
             }
         },

@@ -13,6 +13,8 @@ mod catalogue;
 #[cfg(test)]
 mod collector;
 #[cfg(test)]
+mod compose;
+#[cfg(test)]
 mod design;
 #[cfg(test)]
 mod gpu;

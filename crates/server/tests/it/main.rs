@@ -7,6 +7,7 @@ mod api;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod elasticsearch;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]

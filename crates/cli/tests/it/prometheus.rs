@@ -22,6 +22,17 @@ impl Prometheus {
     /// Exports the kit into `folder` and starts a Prometheus with it that scrapes `service`. Only
     /// addresses and intervals differ from what an operator gets: both are made short.
     pub fn start(folder: &Path, service: &Service) -> Self {
+        // Long before an alert has waited its minutes nobody waits for it any more.
+        Self::start_alerting(folder, service, "127.0.0.1:9", |_| {})
+    }
+
+    /// The same, with its alerts sent to `alertmanager` and the exported rules edited.
+    pub fn start_alerting(
+        folder: &Path,
+        service: &Service,
+        alertmanager: &str,
+        edit_rules: impl FnOnce(&Path),
+    ) -> Self {
         let kit = folder.join("kit");
         succeed(&["observability", "export", text(&kit)]);
         let config = kit.join("prometheus/prometheus.yml");
@@ -30,8 +41,7 @@ impl Prometheus {
             for (target, name) in [("8000", "metrics"), ("8001", "gpu")] {
                 yaml = replaced(&yaml, &format!("microdiff-service:{target}"), &listener(name));
             }
-            // A minute from now nobody waits for an alert any more.
-            yaml = replaced(&yaml, "alertmanager:9093", "127.0.0.1:9");
+            yaml = replaced(&yaml, "alertmanager:9093", alertmanager);
             yaml = replaced(&yaml, "evaluation_interval: 15s", "evaluation_interval: 1s");
             yaml = replaced(&yaml, "scrape_interval: 5s", "scrape_interval: 1s");
             replaced(&yaml, "scrape_interval: 10s", "scrape_interval: 1s")
@@ -40,6 +50,7 @@ impl Prometheus {
             let yaml = replaced(&yaml, "interval: 15s", "interval: 1s");
             replaced(&yaml, "interval: 30s", "interval: 1s")
         });
+        edit_rules(&kit.join("prometheus/rules"));
         Self::spawn(folder, &config)
     }
 
@@ -53,20 +64,7 @@ impl Prometheus {
             .stderr(Stdio::piped())
             .spawn()
             .expect("this test needs the Debian package `prometheus`");
-        let log = BufReader::new(process.stderr.take().expect("a pipe"));
-        let (send, receive) = channel();
-        // Reads to the end, so that the pipe never fills.
-        std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                let line: Value = serde_json::from_str(&line).unwrap_or_default();
-                if line["msg"] == "Listening on"
-                    && let Some(address) = line["address"].as_str()
-                {
-                    let _ = send.send(address.to_owned());
-                }
-            }
-        });
-        let address = receive.recv_timeout(DEADLINE).expect("it listens");
+        let address = listening(&mut process);
         let client = reqwest::blocking::Client::builder();
         let client = client.no_proxy().timeout(Duration::from_secs(60)).build().expect("a client");
         let prometheus = Self { process, address, client };
@@ -109,13 +107,31 @@ impl Drop for Prometheus {
     }
 }
 
-fn edit(path: &Path, change: impl FnOnce(String) -> String) {
+/// Where a server of Prometheus's family listens, by its log on stderr, which is read to its end so
+/// that the pipe never fills.
+pub fn listening(process: &mut Child) -> String {
+    let log = BufReader::new(process.stderr.take().expect("a pipe"));
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        for line in log.lines().map_while(Result::ok) {
+            let line: Value = serde_json::from_str(&line).unwrap_or_default();
+            if line["msg"] == "Listening on"
+                && let Some(address) = line["address"].as_str()
+            {
+                let _ = send.send(address.to_owned());
+            }
+        }
+    });
+    receive.recv_timeout(DEADLINE).expect("it listens")
+}
+
+pub fn edit(path: &Path, change: impl FnOnce(String) -> String) {
     let text = std::fs::read_to_string(path).expect("the kit has it");
     std::fs::write(path, change(text)).expect("written");
 }
 
 /// With every `from` replaced; fails when there is none, as the test would wait for nothing.
-fn replaced(text: &str, from: &str, to: &str) -> String {
+pub fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "the kit no longer says `{from}`");
     text.replace(from, to)
 }

@@ -1,0 +1,150 @@
+//! A fault in the real binary, seen by a real Prometheus with the kit's rules and passed on by a
+//! real Alertmanager with the kit's routes, templates and receivers: somebody is paged, the chat is
+//! told, and both hear that it is over.
+//!
+//! Only addresses, secrets and waits differ from what an operator gets. Needs `prometheus` and
+//! `alertmanager` (Debian: packages `prometheus` and `prometheus-alertmanager`).
+
+use crate::binary::{microdiff, succeed, text};
+use crate::collector::Collector;
+use crate::prometheus::{Prometheus, edit, listening, replaced};
+use crate::service::{DEADLINE, Service};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+struct Alertmanager {
+    process: Child,
+    address: String,
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Alertmanager {
+    /// Exports the kit and starts an Alertmanager with it whose receivers all reach `people`.
+    fn start(folder: &Path, people: SocketAddr) -> Self {
+        let kit = folder.join("kit-of-alertmanager");
+        succeed(&["observability", "export", text(&kit)]);
+        let secrets = folder.join("secrets");
+        std::fs::create_dir(&secrets).expect("a folder");
+        for (name, secret) in [
+            ("pagerduty", "routing-key".to_owned()),
+            ("dead-mans-switch", "token".to_owned()),
+            ("slack-platform", format!("http://{people}/platform")),
+            ("slack-model", format!("http://{people}/model")),
+        ] {
+            std::fs::write(secrets.join(name), secret).expect("written");
+        }
+        let config = kit.join("alertmanager/alertmanager.yml");
+        edit(&config, |yaml| {
+            let pages = format!("global:\n  pagerduty_url: http://{people}/pages\n");
+            let yaml = replaced(&yaml, "global:\n", &pages);
+            let yaml = replaced(&yaml, "/etc/alertmanager/secrets", text(&secrets));
+            let yaml = replaced(&yaml, "dead-mans-switch:8080", &people.to_string());
+            let yaml = replaced(&yaml, "group_wait: 10s", "group_wait: 1s");
+            let yaml = replaced(&yaml, "group_wait: 30s", "group_wait: 1s");
+            // A maintenance window of the real week must not decide whether this test passes.
+            let yaml = replaced(&yaml, "mute_time_intervals: [maintenance]", "continue: false");
+            replaced(&yaml, "group_interval: 5m", "group_interval: 1s")
+        });
+        let mut process = Command::new("prometheus-alertmanager")
+            .arg(format!("--config.file={}", text(&config)))
+            .arg(format!("--storage.path={}", text(&folder.join("alerts"))))
+            .args(["--log.format=json", "--cluster.listen-address="])
+            .arg("--web.listen-address=127.0.0.1:0")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("this test needs the Debian package `prometheus-alertmanager`");
+        let address = listening(&mut process);
+        Self { process, address }
+    }
+}
+
+/// Minutes of waiting become seconds; every alert still waits in turn and order.
+fn compressed(rules: &str) -> String {
+    rules
+        .lines()
+        .map(|line| {
+            match line.trim_start().strip_prefix("for: ").and_then(|w| w.strip_suffix('m')) {
+                Some(minutes) => {
+                    replaced(line, &format!("{minutes}m"), &format!("{minutes}s")) + "\n"
+                }
+                None => format!("{line}\n"),
+            }
+        })
+        .collect()
+}
+
+/// What has arrived, one JSON object after another.
+fn arrived(people: &Collector) -> Vec<Value> {
+    let bodies = people.bodies();
+    serde_json::Deserializer::from_slice(&bodies).into_iter().map_while(Result::ok).collect()
+}
+
+/// Polls until a message answers the description.
+fn await_message(people: &Collector, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = arrived(people).into_iter().find(&wanted) {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what} does not arrive; did: {:#?}", arrived(people));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn minutes_become_seconds_and_nothing_else_changes() {
+    let rules = "  for: 12m\n  expr: x[5m] > 1\n  # for: 1m\n  for: 30s\n";
+    assert_eq!(compressed(rules), "  for: 12s\n  expr: x[5m] > 1\n  # for: 1m\n  for: 30s\n");
+}
+
+#[test]
+fn a_database_that_is_gone_pages_somebody_and_its_return_resolves_the_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("microdiff-data");
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, "[health.database]\nevery_seconds = 1\n").expect("written");
+    let service = Service::start_by(microdiff(), &data, &["--config", text(&config)]);
+    service.poll("/readyz", 200);
+    let people = Collector::start();
+    let alertmanager = Alertmanager::start(folder.path(), people.address);
+    let _prometheus =
+        Prometheus::start_alerting(folder.path(), &service, &alertmanager.address, |rules| {
+            edit(&rules.join("availability.yml"), |yaml| compressed(&yaml));
+        });
+
+    let (database, away) = (data.join("jobs.sqlite3"), folder.path().join("away"));
+    std::fs::rename(&database, &away).expect("removed");
+    let of = |action: &'static str| {
+        move |message: &Value| {
+            message["event_action"] == action && message.to_string().contains("HealthCheckFailing")
+        }
+    };
+    let page = await_message(&people, "the page", of("trigger"));
+    assert_eq!(page["routing_key"], "routing-key", "{page}");
+    assert_eq!(page["payload"]["severity"], "critical", "{page}");
+    assert!(page.to_string().contains("runbooks/HealthCheckFailing"), "{page}");
+    let chat = |word: &'static str| {
+        move |message: &Value| {
+            let text = message.to_string();
+            message["channel"] == "#microdiff-platform"
+                && text.contains("database")
+                && text.contains(word)
+        }
+    };
+    await_message(&people, "the message", chat("FIRING"));
+
+    std::fs::rename(&away, &database).expect("put back");
+    let over = await_message(&people, "the end", of("resolve"));
+    assert_eq!(over["dedup_key"], page["dedup_key"], "{over}");
+    await_message(&people, "its message", chat("RESOLVED"));
+}

@@ -49,4 +49,6 @@ mod simulate;
 #[path = "../../../telemetry/tests/stub_nvml/mod.rs"]
 mod stub_nvml;
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod validate_physics;

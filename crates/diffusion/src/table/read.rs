@@ -31,6 +31,14 @@ impl Table {
         Self::parse(&unpack(bytes).map_err(at)?, columns).map_err(at)
     }
 
+    /// The columns from the given one on as a table of their own.
+    #[must_use]
+    pub fn split_off(&mut self, column: usize) -> Self {
+        let at = column.min(self.columns.len());
+        let rows = self.rows.iter_mut().map(|row| row.split_off(at)).collect();
+        Self { columns: self.columns.split_off(at), rows }
+    }
+
     /// Reads columns of text; the error is the reason.
     pub fn parse(text: &[u8], columns: &[String]) -> Result<Self, String> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);

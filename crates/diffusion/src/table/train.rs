@@ -112,9 +112,9 @@ pub fn train(
     prepared.bundle(parameters, observables, training, members)
 }
 
-/// Steps by rows: 4,000 at 10,000 rows, with the root of their number.
+/// Steps by rows: 6,000 at 10,000 rows, with the root of their number.
 fn steps(rows: usize) -> usize {
-    let steps = 4000.0 * (rows as f64 / 10_000.0).sqrt();
+    let steps = 6000.0 * (rows as f64 / 10_000.0).sqrt();
     steps.clamp(400.0, 12_000.0) as usize
 }
 

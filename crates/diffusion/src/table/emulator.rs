@@ -225,11 +225,11 @@ impl Shape {
             let dy = &mut dy[part * size..][..size];
             dy[0] = scale * (shares[part] as f32 - weight);
             let mut de: Vec<f32> = u.iter().map(|u| weight * u).collect();
-            for i in 0..d {
+            for (i, u) in u.iter().enumerate() {
                 let start = 1 + 2 * d + i * i.saturating_sub(1) / 2;
                 for j in 0..i {
-                    de[j] += weight * u[i] * out[start + j];
-                    dy[start + j] = scale * weight * u[i] * e[j];
+                    de[j] += weight * u * out[start + j];
+                    dy[start + j] = scale * weight * u * e[j];
                 }
             }
             for i in 0..d {

@@ -134,7 +134,7 @@ impl TableModel {
     fn restore(&self, latent: &[f64]) -> Vec<f64> {
         let columns = latent.iter().zip(&self.manifest.parameters);
         columns
-            .map(|(latent, column)| column.transform.hold(column.transform.from_latent(*latent)))
+            .map(|(latent, column)| column.transform.hold(column.transform.value_of(*latent)))
             .collect()
     }
 }

@@ -157,7 +157,7 @@ impl Transform {
         }
     }
 
-    pub(super) fn from_latent(&self, latent: f64) -> f64 {
+    pub(super) fn value_of(&self, latent: f64) -> f64 {
         match self {
             Self::Box { low, high, .. } => 0.5 * (low + high) + latent * box_sd(*low, *high),
             Self::Scale { mean, sd, .. } => mean + latent * sd,
@@ -243,7 +243,7 @@ mod tests {
         for column in columns() {
             let transform = Transform::choose(None, &column);
             for value in &column[..100] {
-                let back = transform.from_latent(transform.to_latent(*value));
+                let back = transform.value_of(transform.to_latent(*value));
                 assert!((back - value).abs() < 1e-9 * (1.0 + value.abs()), "{value} {back}");
             }
         }

@@ -1,5 +1,7 @@
 //! Trains a table model and draws, as `microdiff train --table` and `microdiff design
 //! --observation` do: `table train.csv obs.csv draws.csv theta1,theta2 x1,x2 samples`.
+#![expect(clippy::print_stderr, reason = "an example tells its user how long it took")]
+
 use microdiff_diffusion::SampleOptions;
 use microdiff_diffusion::table::{Table, TableOptions, train};
 use std::time::Instant;

@@ -42,8 +42,7 @@ pub enum Command {
     ValidatePhysics(ValidatePhysicsArgs),
     /// Write beside a model what a running service checks it against
     Record(RecordArgs),
-    /// Make a model from simulations
-    #[cfg(feature = "train")]
+    /// Make a model from a table of one's own experiments
     Train(TrainArgs),
     /// Do a served design again from its flight record and compare the draws bit for bit
     Replay(ReplayArgs),
@@ -68,11 +67,15 @@ pub struct ScanArgs {
 
 #[derive(Debug, Args)]
 pub struct DesignArgs {
-    #[command(flatten)]
-    pub scan: ScanArgs,
+    /// Multi-page TIFF, or a directory of TIFF slices; pages go up along the build direction
+    #[arg(required_unless_present = "observation")]
+    pub scan: Option<PathBuf>,
+    /// Edge of a voxel in um; needed when the file does not say
+    #[arg(long, value_name = "UM", value_parser = voxel_size)]
+    pub voxel_size: Option<VoxelSize>,
     /// Alloy: Ti-6Al-4V, 316L, IN718 or AlSi10Mg
-    #[arg(long, value_name = "NAME")]
-    pub alloy: Alloy,
+    #[arg(long, value_name = "NAME", required_unless_present = "observation")]
+    pub alloy: Option<Alloy>,
     /// Process: lpbf
     #[arg(long, value_name = "NAME", default_value = "lpbf", value_parser = Process::inferred)]
     pub process: Process,
@@ -82,7 +85,7 @@ pub struct DesignArgs {
     /// Laser spot diameter (1/e2) in um, if you know it
     #[arg(long, value_name = "UM", value_parser = spot)]
     pub spot: Option<SpotDiameter>,
-    /// Number of posterior draws
+    /// Number of posterior draws; of each row with --observation
     #[arg(long, default_value_t = DesignRequest::DEFAULT_SAMPLES,
         value_parser = |text: &str| count(text, &DesignRequest::SAMPLES))]
     pub samples: usize,
@@ -102,6 +105,14 @@ pub struct DesignArgs {
     /// Print the document microdiff.design/1 instead of a report
     #[arg(long)]
     pub json: bool,
+    /// Instead of a scan: CSV (.csv or .csv.gz) of observables for a model made by train --table;
+    /// one row gives one draw a line, several give long form with the column row, from 0
+    #[arg(long, value_name = "FILE", requires_all = ["model", "output"],
+        conflicts_with_all = ["scan", "alloy", "process", "known", "spot", "voxel_size", "draws", "json"])]
+    pub observation: Option<PathBuf>,
+    /// CSV file to write the draws of --observation to
+    #[arg(short, long, value_name = "FILE", requires = "observation")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -194,26 +205,44 @@ pub struct RecordArgs {
     pub model: PathBuf,
 }
 
-#[cfg(feature = "train")]
 #[derive(Debug, Args)]
 pub struct TrainArgs {
+    /// CSV (.csv or .csv.gz) with a header row; each row is one experiment
+    #[arg(long, value_name = "FILE", requires_all = ["parameters", "observables"])]
+    #[cfg_attr(feature = "train", arg(required_unless_present = "simulations", conflicts_with_all = ["simulations", "simulation_seed", "rows", "held_out", "steps", "name"]))]
+    #[cfg_attr(not(feature = "train"), arg(required = true))]
+    pub table: Option<PathBuf>,
+    /// Columns to infer, as in theta1,theta2
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "table")]
+    pub parameters: Vec<String>,
+    /// Columns to infer them from, as in x1,x2
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "table")]
+    pub observables: Vec<String>,
+    /// JSON file of the parameters' priors, each {"low": -1, "high": 1} or {"mean": 0, "sd": 1};
+    /// parameters without one are described by the table
+    #[arg(long, value_name = "FILE", requires = "table")]
+    pub prior: Option<PathBuf>,
+    /// Seed of weights, batches and noise; the same seed gives the same model
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Directory to write the model to
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    #[cfg(feature = "train")]
     #[command(flatten)]
-    pub simulated: SimulationSetArgs,
+    pub simulated: Option<SimulationSetArgs>,
     /// Simulated scans, of a seed of their own, kept for the evaluation in the bundle
+    #[cfg(feature = "train")]
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub held_out: u32,
     /// Optimiser steps
+    #[cfg(feature = "train")]
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub steps: u32,
-    /// Seed of weights, batches and noise
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
     /// Name of the bundle
+    #[cfg(feature = "train")]
     #[arg(long, default_value = "lpbf-descriptors")]
     pub name: String,
-    /// Directory to write the bundle to
-    #[arg(short, long, value_name = "DIR")]
-    pub output: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -12,8 +12,10 @@ pub mod record;
 pub mod replay;
 pub mod serve;
 pub mod simulate;
-#[cfg(feature = "train")]
+mod table;
 pub mod train;
+#[cfg(feature = "train")]
+mod train_scans;
 pub mod validate_physics;
 
 use crate::failure::Failure;

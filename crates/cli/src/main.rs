@@ -26,7 +26,6 @@ fn main() -> ExitCode {
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
         args::Command::ValidatePhysics(args) => commands::validate_physics::run(&args),
         args::Command::Record(args) => commands::record::run(&args),
-        #[cfg(feature = "train")]
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Replay(args) => commands::replay::run(&args),
         args::Command::Audit(args) => commands::audit::run(&args.command),

@@ -24,6 +24,12 @@ pub enum DiffusionError {
         /// Why.
         reason: String,
     },
+    /// A table, observation or declared prior that cannot be used.
+    #[error("{reason}")]
+    Table {
+        /// What is wrong and where.
+        reason: String,
+    },
     /// An option outside its range.
     #[error("{option} {value} is outside {low} to {high}")]
     Option {
@@ -54,6 +60,10 @@ impl DiffusionError {
 
     pub(crate) fn rows(reason: impl Into<String>) -> Self {
         Self::Rows { reason: one_line(&reason.into()) }
+    }
+
+    pub(crate) fn table(reason: impl Into<String>) -> Self {
+        Self::Table { reason: one_line(&reason.into()) }
     }
 
     pub(crate) fn file(path: &std::path::Path, source: std::io::Error) -> Self {

@@ -7,7 +7,8 @@
 
 /// Columns of a weight panel: one AVX-512 register, two AVX2 registers.
 pub(crate) const LANES: usize = 16;
-const EPSILON: f32 = 1e-5;
+/// Added to a variance before its root.
+pub(crate) const EPSILON: f32 = 1e-5;
 
 /// Instruction set to compute with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +62,8 @@ impl Affine {
         let padded = outputs.next_multiple_of(LANES);
         let mut panels = vec![0.0; inputs * padded];
         for k in 0..inputs {
-            for column in 0..outputs {
-                let panel = column / LANES * inputs * LANES;
-                panels[panel + k * LANES + column % LANES] = weights[k * outputs + column];
+            for (panel, chunk) in weights[k * outputs..][..outputs].chunks(LANES).enumerate() {
+                panels[(panel * inputs + k) * LANES..][..chunk.len()].copy_from_slice(chunk);
             }
         }
         let mut padded_bias = bias.to_vec();
@@ -107,6 +107,45 @@ pub(crate) fn silu(set: InstructionSet, x: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 => unsafe { silu_avx512(x) },
     }
+}
+
+/// The gradient through [`silu`]: `dy ← dy · d silu(x)/dx`, element by element.
+pub(crate) fn silu_gradient(set: InstructionSet, x: &[f32], dy: &mut [f32]) {
+    vectorised(
+        set,
+        #[inline(always)]
+        || {
+            for (x, dy) in x.iter().zip(dy) {
+                let share = 1.0 / (1.0 + exp(-*x));
+                *dy *= share * (1.0 + x * (1.0 - share));
+            }
+        },
+    );
+}
+
+/// Runs a loop compiled for an instruction set; the closure must be marked `inline(always)`.
+pub(crate) fn vectorised<R>(set: InstructionSet, body: impl FnOnce() -> R) -> R {
+    match set {
+        InstructionSet::Portable => body(),
+        // SAFETY: `InstructionSet::available` lists AVX2 only after detecting AVX2 and FMA.
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => unsafe { with_avx2(body) },
+        // SAFETY: `InstructionSet::available` lists AVX-512 only after detecting it.
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => unsafe { with_avx512(body) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn with_avx512<R>(body: impl FnOnce() -> R) -> R {
+    body()
 }
 
 /// Layer normalisation of each row of `x` (rows, width), then `· (1 + scale) + shift`; `film`
@@ -311,7 +350,7 @@ fn normalise_body(x: &[f32], film: &[f32], out: &mut [f32]) {
 /// Sum over a row whose length is a multiple of [`LANES`]: by lane first, then pairwise, so the
 /// order does not depend on the width of the registers.
 #[inline(always)]
-fn lane_sum(row: &[f32], map: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn lane_sum(row: &[f32], map: impl Fn(f32) -> f32) -> f32 {
     let mut sums = [0.0f32; LANES];
     for chunk in row.as_chunks::<LANES>().0 {
         for lane in 0..LANES {

@@ -26,6 +26,7 @@ pub mod rows;
 pub mod sampler;
 mod skill;
 mod space;
+pub mod table;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "train")]

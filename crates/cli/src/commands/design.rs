@@ -1,6 +1,6 @@
-//! `microdiff design`: scan → posterior.
+//! `microdiff design`: scan → posterior, or observation → posterior with a model of a table.
 
-use super::designer;
+use super::{designer, table};
 use crate::args::DesignArgs;
 use crate::failure::Failure;
 use crate::{output, report};
@@ -9,17 +9,26 @@ use microdiff_domain::{KnownParameters, Parameter};
 use std::fmt::Write;
 
 pub fn run(args: &DesignArgs) -> Result<(), Failure> {
+    if let Some(observation) = &args.observation {
+        return table::design(args, observation);
+    }
+    let (Some(scan), Some(alloy)) = (&args.scan, args.alloy) else {
+        return Err(Failure::usage("design needs a scan and --alloy"));
+    };
+    if let Some(directory) = &args.model {
+        table::refuse_scan(directory)?;
+    }
     let request = DesignRequest {
-        alloy: args.alloy,
+        alloy,
         process: args.process,
-        known: KnownParameters::parse(&args.known, args.alloy).map_err(Failure::usage)?,
+        known: KnownParameters::parse(&args.known, alloy).map_err(Failure::usage)?,
         spot: args.spot,
-        voxel_size: args.scan.voxel_size,
+        voxel_size: args.voxel_size,
         samples: args.samples,
         steps: args.steps,
         seed: args.seed,
     };
-    let design = designer(args.model.as_deref())?.design(&args.scan.scan, &request, &mut ())?;
+    let design = designer(args.model.as_deref())?.design(scan, &request, &mut ())?;
     if let Some(path) = &args.draws {
         output::write_file(path, csv(&design).as_bytes())?;
     }

@@ -16,6 +16,7 @@ fn help_matches_its_golden() {
         "evaluate",
         "validate-physics",
         "record",
+        "train",
         "replay",
         "serve",
         "audit",

@@ -28,4 +28,5 @@ mod service;
 mod simulate;
 #[path = "../../../telemetry/tests/stub_nvml/mod.rs"]
 mod stub_nvml;
+mod table;
 mod validate_physics;

@@ -18,9 +18,9 @@ use microdiff_domain::{Observer, Phase};
 use microdiff_server::jobs::JobRequest;
 use microdiff_server::{Accuracy, Canary, Config, Engine, EngineFailure, Parts, Stop};
 
-use crate::machine;
 use crate::timing::{median, table};
 use crate::traces::collector;
+use crate::{calls, machine};
 
 /// What the first request uploads, for an answer to repeat. The others upload a few bytes in its
 /// place: receiving a scan is no part of observing.
@@ -31,6 +31,7 @@ const DESIGNS: u32 = 1000;
 
 pub fn run() -> Result<String> {
     let collector = collector()?;
+    let alone = calls::run(&collector)?;
     let kinds = [("off", "no log, no spans"), ("on", "log file, every trace exported")];
     let mut services = Vec::new();
     for (kind, name) in kinds {
@@ -50,7 +51,8 @@ pub fn run() -> Result<String> {
     each.sort_by(f64::total_cmp);
     let quartile = |of: usize| each.get(each.len() * of / 4).copied().unwrap_or(f64::NAN);
     let told = format!(
-        "Log lines and spans of one design: {:.0} us CPU (quartiles of {ROUNDS} rounds {:.0} and {:.0}).\n",
+        "Difference: {:.0} us (quartiles of {ROUNDS} rounds {:.0} and {:.0}). The same spans, lines and \
+         observations without the service: {alone:.0} us.\n",
         quartile(2),
         quartile(1),
         quartile(3)

@@ -4,6 +4,7 @@
 //! Rounds of all cases alternate, so that a drift of the machine meets them alike. Cases that need a
 //! process of their own (logging is global, a server has its own CPU time) run this binary again.
 
+mod calls;
 mod design;
 mod encode;
 mod http;
@@ -22,6 +23,7 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["child-log", rest @ ..] => logs::child(rest),
         ["child-serve", kind] => http::child(kind),
+        ["child-calls", kind, collector] => calls::child(kind, collector),
         ["child-design", kind, collector] => design::child(kind, collector),
         [] => all(&["numbers", "encode", "logs", "traces", "http", "design"]),
         sections => all(sections),

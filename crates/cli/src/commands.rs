@@ -12,7 +12,7 @@ pub mod record;
 pub mod replay;
 pub mod serve;
 pub mod simulate;
-mod table;
+mod table_mode;
 pub mod train;
 #[cfg(feature = "train")]
 mod train_scans;

@@ -30,6 +30,12 @@ enum Side {
     Data,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Failure {
     /// The command line asks for something impossible; exit code 2.
     pub fn usage(cause: impl std::fmt::Display) -> Self {

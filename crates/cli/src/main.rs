@@ -3,11 +3,11 @@
 
 mod args;
 mod commands;
+mod csv_table;
 mod failure;
 mod output;
 mod plot;
 mod report;
-mod table;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -18,7 +18,6 @@ mod error;
 pub mod evaluate;
 mod kernels;
 mod network;
-mod normal;
 mod outlier;
 mod posterior;
 mod reference;

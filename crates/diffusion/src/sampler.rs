@@ -86,7 +86,7 @@ pub fn sample_heun(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::normal;
+    use microdiff_domain::normal;
 
     /// A mixture of two normals as the exact posterior: (weight, mean, standard deviation).
     const MIXTURE: [(f64, f64, f64); 2] = [(0.5, 0.2, 0.173), (0.5, 0.2, 0.0173)];

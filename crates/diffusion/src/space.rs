@@ -2,7 +2,7 @@
 //! inverse normal distribution function. The prior becomes a standard normal, which makes the
 //! EDM data scale exactly one, and every point of the space maps back inside the range.
 
-use crate::normal;
+use microdiff_domain::normal;
 use microdiff_domain::{Alloy, PARAMETER_COUNT, Parameter};
 
 /// How close to the edge of its range a value is told apart from the edge, as a share of it.

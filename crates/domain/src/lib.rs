@@ -1,5 +1,6 @@
 //! The words every other crate shares: bounded physical values, alloys, processes, machines, the five
-//! inferred process parameters, a voxel grid and the schema of the pore descriptors.
+//! inferred process parameters, a voxel grid, the schema of the pore descriptors and the normal
+//! distribution.
 //!
 //! Nothing here does I/O, draws random numbers or knows a tensor. A value that exists is valid:
 //! constructors are the validation, and their errors name the range and the unit.
@@ -9,6 +10,7 @@ mod defect;
 pub mod descriptor;
 mod error;
 mod machine;
+pub mod normal;
 mod observe;
 mod parameter;
 mod process;

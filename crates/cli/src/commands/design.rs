@@ -1,6 +1,6 @@
 //! `microdiff design`: scan → posterior, or observation → posterior with a model of a table.
 
-use super::{designer, table};
+use super::{designer, table_mode};
 use crate::args::DesignArgs;
 use crate::failure::Failure;
 use crate::{output, report};
@@ -10,13 +10,13 @@ use std::fmt::Write;
 
 pub fn run(args: &DesignArgs) -> Result<(), Failure> {
     if let Some(observation) = &args.observation {
-        return table::design(args, observation);
+        return table_mode::design(args, observation);
     }
     let (Some(scan), Some(alloy)) = (&args.scan, args.alloy) else {
         return Err(Failure::usage("design needs a scan and --alloy"));
     };
     if let Some(directory) = &args.model {
-        table::refuse_scan(directory)?;
+        table_mode::refuse_scan(directory)?;
     }
     let request = DesignRequest {
         alloy,

@@ -1,10 +1,10 @@
 //! `microdiff map`: the plane of power and speed with its defects, the machine and the posterior.
 
 use crate::args::MapArgs;
+use crate::csv_table::CsvTable;
 use crate::failure::Failure;
 use crate::plot::process_map::{Posterior, Scene, render};
 use crate::plot::{self, region};
-use crate::table::Table;
 use microdiff_design::DesignDocument;
 use microdiff_domain::{Alloy, Machine, Parameter, Process};
 use microdiff_process::predict::map::{Plane, process_map};
@@ -122,7 +122,7 @@ fn boxes(document: &DesignDocument) -> [Vec<Vec<[f64; 2]>>; 2] {
 
 /// Draws as `microdiff design --draws` writes them, as (speed, power).
 fn read_draws(path: &Path) -> Result<Vec<[f64; 2]>, Failure> {
-    let table = Table::read(path)?;
+    let table = CsvTable::read(path)?;
     let columns = [Parameter::ScanSpeed, Parameter::LaserPower].map(Parameter::key);
     let mut draws = vec![[0.0; 2]; table.len()];
     for (k, name) in columns.into_iter().enumerate() {

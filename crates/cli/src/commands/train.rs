@@ -1,6 +1,6 @@
 //! `microdiff train`: a model from a table; in builds with the feature `train`, from simulated scans.
 
-use super::table;
+use super::table_mode;
 use crate::args::TrainArgs;
 use crate::failure::Failure;
 
@@ -10,7 +10,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         return super::train_scans::run(args, simulated);
     }
     match &args.table {
-        Some(path) => table::train(args, path),
+        Some(path) => table_mode::train(args, path),
         None => Err(Failure::usage("train needs --table")),
     }
 }

@@ -7,65 +7,49 @@
 
 use crate::binary::{microdiff, succeed, text};
 use crate::collector::Collector;
-use crate::prometheus::{Prometheus, edit, listening, replaced};
+use crate::monitoring_server::MonitoringServer;
+use crate::prometheus::{Prometheus, edit, replaced};
 use crate::service::{DEADLINE, Service};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-struct Alertmanager {
-    process: Child,
-    address: String,
-}
-
-impl Drop for Alertmanager {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+/// Exports the kit and starts an Alertmanager with it whose receivers all reach `people`.
+fn alertmanager(folder: &Path, people: SocketAddr) -> MonitoringServer {
+    let kit = folder.join("kit-of-alertmanager");
+    succeed(&["observability", "export", text(&kit)]);
+    let secrets = folder.join("secrets");
+    std::fs::create_dir(&secrets).expect("a folder");
+    for (name, secret) in [
+        ("pagerduty", "routing-key".to_owned()),
+        ("dead-mans-switch", "token".to_owned()),
+        ("slack-platform", format!("http://{people}/platform")),
+        ("slack-model", format!("http://{people}/model")),
+    ] {
+        std::fs::write(secrets.join(name), secret).expect("written");
     }
-}
-
-impl Alertmanager {
-    /// Exports the kit and starts an Alertmanager with it whose receivers all reach `people`.
-    fn start(folder: &Path, people: SocketAddr) -> Self {
-        let kit = folder.join("kit-of-alertmanager");
-        succeed(&["observability", "export", text(&kit)]);
-        let secrets = folder.join("secrets");
-        std::fs::create_dir(&secrets).expect("a folder");
-        for (name, secret) in [
-            ("pagerduty", "routing-key".to_owned()),
-            ("dead-mans-switch", "token".to_owned()),
-            ("slack-platform", format!("http://{people}/platform")),
-            ("slack-model", format!("http://{people}/model")),
-        ] {
-            std::fs::write(secrets.join(name), secret).expect("written");
-        }
-        let config = kit.join("alertmanager/alertmanager.yml");
-        edit(&config, |yaml| {
-            let pages = format!("global:\n  pagerduty_url: http://{people}/pages\n");
-            let yaml = replaced(&yaml, "global:\n", &pages);
-            let yaml = replaced(&yaml, "/etc/alertmanager/secrets", text(&secrets));
-            let yaml = replaced(&yaml, "dead-mans-switch:8080", &people.to_string());
-            let yaml = replaced(&yaml, "group_wait: 10s", "group_wait: 1s");
-            let yaml = replaced(&yaml, "group_wait: 30s", "group_wait: 1s");
-            // A maintenance window of the real week must not decide whether this test passes.
-            let yaml = replaced(&yaml, "mute_time_intervals: [maintenance]", "continue: false");
-            replaced(&yaml, "group_interval: 5m", "group_interval: 1s")
-        });
-        let mut process = Command::new("prometheus-alertmanager")
-            .arg(format!("--config.file={}", text(&config)))
-            .arg(format!("--storage.path={}", text(&folder.join("alerts"))))
-            .args(["--log.format=json", "--cluster.listen-address="])
-            .arg("--web.listen-address=127.0.0.1:0")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("this test needs the Debian package `prometheus-alertmanager`");
-        let address = listening(&mut process);
-        Self { process, address }
-    }
+    let config = kit.join("alertmanager/alertmanager.yml");
+    edit(&config, |yaml| {
+        let pages = format!("global:\n  pagerduty_url: http://{people}/pages\n");
+        let yaml = replaced(&yaml, "global:\n", &pages);
+        let yaml = replaced(&yaml, "/etc/alertmanager/secrets", text(&secrets));
+        let yaml = replaced(&yaml, "dead-mans-switch:8080", &people.to_string());
+        let yaml = replaced(&yaml, "group_wait: 10s", "group_wait: 1s");
+        let yaml = replaced(&yaml, "group_wait: 30s", "group_wait: 1s");
+        // A maintenance window of the real week must not decide whether this test passes.
+        let yaml = replaced(&yaml, "mute_time_intervals: [maintenance]", "continue: false");
+        replaced(&yaml, "group_interval: 5m", "group_interval: 1s")
+    });
+    MonitoringServer::start(
+        "prometheus-alertmanager",
+        "prometheus-alertmanager",
+        &[
+            format!("--config.file={}", text(&config)),
+            format!("--storage.path={}", text(&folder.join("alerts"))),
+            "--cluster.listen-address=".to_owned(),
+        ],
+    )
 }
 
 /// Minutes of waiting become seconds; every alert still waits in turn and order.
@@ -116,7 +100,7 @@ fn a_database_that_is_gone_pages_somebody_and_its_return_resolves_the_page() {
     let service = Service::start_by(microdiff(), &data, &["--config", text(&config)]);
     service.poll("/readyz", 200);
     let people = Collector::start();
-    let alertmanager = Alertmanager::start(folder.path(), people.address);
+    let alertmanager = alertmanager(folder.path(), people.address);
     let _prometheus =
         Prometheus::start_alerting(folder.path(), &service, &alertmanager.address, |rules| {
             edit(&rules.join("availability.yml"), |yaml| compressed(&yaml));

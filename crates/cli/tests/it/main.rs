@@ -17,6 +17,8 @@ mod kit;
 mod map;
 #[path = "../../../telemetry/tests/metric_family/mod.rs"]
 mod metric_family;
+#[path = "../../../telemetry/tests/monitoring_server/mod.rs"]
+mod monitoring_server;
 mod otel;
 mod predict;
 mod prometheus;

@@ -3,18 +3,15 @@
 //! Needs `prometheus` (Debian: package `prometheus`).
 
 use crate::binary::{succeed, text};
+use crate::monitoring_server::MonitoringServer;
 use crate::service::{DEADLINE, Service};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// A running Prometheus, killed when dropped.
+/// A running Prometheus.
 pub struct Prometheus {
-    process: Child,
-    address: String,
+    server: MonitoringServer,
     client: reqwest::blocking::Client,
 }
 
@@ -55,19 +52,18 @@ impl Prometheus {
     }
 
     fn spawn(folder: &Path, config: &Path) -> Self {
-        let mut process = Command::new("prometheus")
-            .arg(format!("--config.file={}", text(config)))
-            .arg(format!("--storage.tsdb.path={}", text(&folder.join("tsdb"))))
-            .args(["--enable-feature=exemplar-storage", "--log.format=json"])
-            .arg("--web.listen-address=127.0.0.1:0")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("this test needs the Debian package `prometheus`");
-        let address = listening(&mut process);
+        let server = MonitoringServer::start(
+            "prometheus",
+            "prometheus",
+            &[
+                format!("--config.file={}", text(config)),
+                format!("--storage.tsdb.path={}", text(&folder.join("tsdb"))),
+                "--enable-feature=exemplar-storage".to_owned(),
+            ],
+        );
         let client = reqwest::blocking::Client::builder();
         let client = client.no_proxy().timeout(Duration::from_secs(60)).build().expect("a client");
-        let prometheus = Self { process, address, client };
+        let prometheus = Self { server, client };
         prometheus.wait_until_ready();
         prometheus
     }
@@ -75,7 +71,7 @@ impl Prometheus {
     /// It listens before it has read its own data, and answers 503 meanwhile.
     fn wait_until_ready(&self) {
         let end = Instant::now() + DEADLINE;
-        let url = format!("http://{}/-/ready", self.address);
+        let url = format!("http://{}/-/ready", self.server.address);
         while !self.client.get(&url).send().is_ok_and(|answer| answer.status().is_success()) {
             assert!(Instant::now() < end, "Prometheus does not become ready");
             std::thread::sleep(Duration::from_millis(20));
@@ -84,7 +80,7 @@ impl Prometheus {
 
     /// The `data` of an answer of its API; an error says which and fails.
     pub fn ask(&self, path: &str, params: &[(&str, &str)]) -> Value {
-        let base = format!("http://{}/api/v1/{path}", self.address);
+        let base = format!("http://{}/api/v1/{path}", self.server.address);
         let url = reqwest::Url::parse_with_params(&base, params).expect("a URL");
         let answer = self.client.get(url).send().expect("an answer").text().expect("a body");
         let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
@@ -98,31 +94,6 @@ impl Prometheus {
         let results = data["result"].as_array().expect("a vector");
         results.iter().filter(|result| result["value"][1] != "NaN").count()
     }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Where a server of Prometheus's family listens, by its log on stderr, which is read to its end so
-/// that the pipe never fills.
-pub fn listening(process: &mut Child) -> String {
-    let log = BufReader::new(process.stderr.take().expect("a pipe"));
-    let (send, receive) = channel();
-    std::thread::spawn(move || {
-        for line in log.lines().map_while(Result::ok) {
-            let line: Value = serde_json::from_str(&line).unwrap_or_default();
-            if line["msg"] == "Listening on"
-                && let Some(address) = line["address"].as_str()
-            {
-                let _ = send.send(address.to_owned());
-            }
-        }
-    });
-    receive.recv_timeout(DEADLINE).expect("it listens")
 }
 
 pub fn edit(path: &Path, change: impl FnOnce(String) -> String) {

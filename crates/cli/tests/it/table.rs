@@ -91,10 +91,10 @@ fn wrong_questions(bench: &Bench, model: &Path) {
     let draws = bench.path("none.csv");
     let lacking = bench.file("lacking.csv", "x1\n1\n");
     let told = refuse(&design_args(model, &lacking, &draws), 3);
-    assert!(told.contains("column `x2` is missing"), "{told}");
+    assert!(told.contains("lacks the column x2"), "{told}");
     let wrong = bench.file("wrong.csv", "x1,x2\n1,2\n1,nan\n");
     let told = refuse(&design_args(model, &wrong, &draws), 3);
-    assert!(told.contains("row 2, column `x2`"), "{told}");
+    assert!(told.contains("row 2 (line 3), column x2"), "{told}");
     let scan = fixture();
     let args = ["design", text(&scan), "--alloy", "316L", "--model", text(model)];
     let told = refuse(&args, 2);
@@ -124,11 +124,14 @@ fn unusable_tables_and_priors_are_refused_and_leave_nothing() {
     let body = &good[header.len()..];
     let constant: String = (0..120).map(|i| format!("{i},1,{i},2,c\n")).collect();
     let cases = [
-        (String::new(), "the file is empty"),
-        (format!("{header}\n"), "no rows"),
-        (format!("theta1,theta3,x1,x2,c{body}"), "column `theta2` is missing"),
-        (format!("theta1,theta2,x1,x2,x1{body}"), "`x1` is in the header twice"),
-        (good.replacen("kept\n", "kept\n1,2,inf,4,5\n", 1), "row 2, column `x1`: `inf`"),
+        (String::new(), "it has no header"),
+        (format!("{header}\n"), "no rows below the header"),
+        (format!("theta1,theta3,x1,x2,c{body}"), "lacks the column theta2"),
+        (format!("theta1,theta2,x1,x2,x1{body}"), "has the column x1 twice"),
+        (
+            good.replacen("kept\n", "kept\n1,2,inf,4,5\n", 1),
+            "row 2 (line 3), column x1: \"inf\" is no number",
+        ),
         (rows(50), "50 rows are too few"),
         (format!("{header}\n{constant}"), "`theta2` is constant"),
     ];

@@ -3,24 +3,17 @@
 //!
 //! Wants `.ci/servers/get otelcol jaeger opensearch` beforehand and fails where one is missing:
 //! `just servers-test` does both.
+#![cfg(test)]
 
-#[cfg(test)]
 #[path = "../it/binary.rs"]
 #[expect(dead_code, reason = "shared with the other tests of the binary")]
 mod binary;
-#[cfg(test)]
 mod collector;
-#[cfg(test)]
 mod documents;
-#[cfg(test)]
 mod logs;
-#[cfg(test)]
 mod real;
-#[cfg(test)]
 mod search;
-#[cfg(test)]
 #[path = "../it/service.rs"]
 #[expect(dead_code, reason = "shared with the other tests of the binary")]
 mod service;
-#[cfg(test)]
 mod traces;

@@ -2,7 +2,7 @@
 //! declared prior or, without one, from what the training rows look like.
 
 use crate::DiffusionError;
-use crate::normal;
+use microdiff_domain::normal;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};

@@ -141,7 +141,7 @@ fn parameters_the_scan_says_nothing_of_keep_their_prior() {
 #[test]
 fn a_known_parameter_is_returned_exactly_and_sharpens_the_others() {
     let range = Parameter::ScanSpeed.range(Alloy::In718);
-    let value = range.from_unit(crate::normal::cdf(-0.7));
+    let value = range.from_unit(microdiff_domain::normal::cdf(-0.7));
     let known = KnownParameters::NONE.with(Parameter::ScanSpeed, value, Alloy::In718).unwrap();
     let posterior = ask(0.5, 0.0, known);
     assert!(posterior.draws.iter().all(|draw| draw[Parameter::ScanSpeed.index()] == value));

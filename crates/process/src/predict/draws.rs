@@ -5,6 +5,7 @@
 //! distribution, so that few draws give smooth quantiles.
 
 use crate::boundaries::BALLING_WIDTH;
+use microdiff_domain::normal;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -69,54 +70,9 @@ pub(crate) fn imperfections(seed: u64) -> Vec<Imperfection> {
         .collect()
 }
 
-/// Inverse of the standard normal distribution (Acklam's rational approximation, relative error
-/// below 1.2e-9), held within about four standard deviations.
+/// The normal quantile, held within about four standard deviations.
 pub(crate) fn normal_quantile(part: f64) -> f64 {
-    const A: [f64; 6] = [
-        -3.969_683_028_665_376e1,
-        2.209_460_984_245_205e2,
-        -2.759_285_104_469_687e2,
-        1.383_577_518_672_69e2,
-        -3.066_479_806_614_716e1,
-        2.506_628_277_459_239,
-    ];
-    const B: [f64; 6] = [
-        -5.447_609_879_822_406e1,
-        1.615_858_368_580_409e2,
-        -1.556_989_798_598_866e2,
-        6.680_131_188_771_972e1,
-        -1.328_068_155_288_572e1,
-        1.0,
-    ];
-    const C: [f64; 6] = [
-        -7.784_894_002_430_293e-3,
-        -3.223_964_580_411_365e-1,
-        -2.400_758_277_161_838,
-        -2.549_732_539_343_734,
-        4.374_664_141_464_968,
-        2.938_163_982_698_783,
-    ];
-    const D: [f64; 5] = [
-        7.784_695_709_041_462e-3,
-        3.224_671_290_700_398e-1,
-        2.445_134_137_142_996,
-        3.754_408_661_907_416,
-        1.0,
-    ];
-    let horner = |c: &[f64], x: f64| c.iter().fold(0.0, |sum, c| sum * x + c);
-    let part = part.clamp(3e-5, 1.0 - 3e-5);
-    let tail = |part: f64| {
-        let q = (-2.0 * part.ln()).sqrt();
-        horner(&C, q) / horner(&D, q)
-    };
-    if part < 0.02425 {
-        tail(part)
-    } else if part > 1.0 - 0.02425 {
-        -tail(1.0 - part)
-    } else {
-        let q = part - 0.5;
-        q * horner(&A, q * q) / horner(&B, q * q)
-    }
+    normal::quantile(part.clamp(3e-5, 1.0 - 3e-5))
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ mod health;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+#[path = "../../../telemetry/tests/monitoring_server/mod.rs"]
+mod monitoring_server;
+#[cfg(test)]
 mod observability;
 #[cfg(test)]
 mod prometheus;

@@ -5,12 +5,13 @@
 //! Needs `prometheus` and `promtool`, version 2.40 or newer (Debian: package `prometheus`).
 
 use crate::engine::{Script, Scripted};
+use crate::monitoring_server::MonitoringServer;
 use crate::server::{PATIENCE, Server, start};
 use microdiff_server::catalogue::QUEUE_WAIT;
 use microdiff_telemetry::traces::TraceId;
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -22,17 +23,9 @@ const NEEDS: &str = "this test needs the programs of the Debian package `prometh
 const BUCKET_GROWTH: f64 = 1.090_507_732_665_257_7;
 
 struct Prometheus {
-    process: Child,
-    address: String,
+    server: MonitoringServer,
     client: reqwest::Client,
     _dir: TempDir,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 impl Prometheus {
@@ -49,35 +42,17 @@ impl Prometheus {
             server.ready.metrics, server.ready.gpu
         );
         std::fs::write(&config, text).unwrap();
-        let mut process = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
-            .arg(format!("--enable-feature={features}"))
-            .args(["--web.listen-address=127.0.0.1:0", "--log.format=json"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect(NEEDS);
-        let log = BufReader::new(process.stderr.take().unwrap());
-        let (send, receive) = tokio::sync::oneshot::channel();
-        // Reads to the end, so that the pipe never fills.
-        std::thread::spawn(move || {
-            let mut send = Some(send);
-            for line in log.lines().map_while(Result::ok) {
-                let line: Value = serde_json::from_str(&line).unwrap_or_default();
-                if line["msg"] == "Listening on"
-                    && let Some(send) = send.take()
-                {
-                    let _ = send.send(line["address"].as_str().unwrap_or_default().to_owned());
-                }
-            }
-        });
-        let address = timeout(PATIENCE, receive).await.unwrap().unwrap();
-        Self { process, address, client: reqwest::Client::new(), _dir: dir }
+        let arguments = [
+            format!("--config.file={}", config.display()),
+            format!("--storage.tsdb.path={}", dir.path().join("data").display()),
+            format!("--enable-feature={features}"),
+        ];
+        let server = MonitoringServer::start("prometheus", "prometheus", &arguments);
+        Self { server, client: reqwest::Client::new(), _dir: dir }
     }
 
     async fn ask(&self, path: &str, params: &[(&str, &str)]) -> Value {
-        let base = format!("http://{}/api/v1/{path}", self.address);
+        let base = format!("http://{}/api/v1/{path}", self.server.address);
         let url = reqwest::Url::parse_with_params(&base, params).unwrap();
         let answer = self.client.get(url).send().await.unwrap();
         serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default()

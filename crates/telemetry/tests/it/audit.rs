@@ -39,6 +39,17 @@ impl Service {
         Audit::start(options, &self.telemetry).unwrap()
     }
 
+    /// Puts a file where the directory was, as a disk that is gone.
+    fn take_disk(&self) {
+        fs::rename(self.dir(), self.folder.path().join("away")).unwrap();
+        fs::write(self.dir(), "in the way").unwrap();
+    }
+
+    fn give_disk_back(&self) {
+        fs::remove_file(self.dir()).unwrap();
+        fs::rename(self.folder.path().join("away"), self.dir()).unwrap();
+    }
+
     fn count(&self, result: &str) -> f64 {
         let series = format!("bakery_audit_records_total{{result=\"{result}\"}}");
         sample(&self.telemetry, &series).unwrap()
@@ -109,15 +120,12 @@ async fn a_disk_that_fails_is_told_and_what_nobody_waits_for_is_written_later() 
     let service = service();
     let audit = service.start(|_| {});
     audit.record_durably("cake.baked", Map::new()).await.unwrap();
-    let away = service.folder.path().join("away");
-    fs::rename(service.dir(), &away).unwrap();
-    fs::write(service.dir(), "in the way").unwrap();
+    service.take_disk();
     let refused = audit.record_durably("cake.sold", Map::new()).await;
     assert!(matches!(refused, Err(AuditError::Disk(_))), "{refused:?}");
     assert!(audit.is_failing());
     audit.record("cake.eaten", Map::new());
-    fs::remove_file(service.dir()).unwrap();
-    fs::rename(away, service.dir()).unwrap();
+    service.give_disk_back();
     until("the disk is tried again", || !audit.is_failing());
     assert!(audit.close(LONG));
     let events = lines(&service.dir(), &ExportFilter::default(), ExportFormat::Csv);
@@ -135,15 +143,12 @@ async fn a_record_that_is_no_longer_waited_for_is_tried_again_and_written_once()
     let service = service();
     let audit = service.start(|_| {});
     audit.record_durably("cake.baked", Map::new()).await.unwrap();
-    let away = service.folder.path().join("away");
-    fs::rename(service.dir(), &away).unwrap();
-    fs::write(service.dir(), "in the way").unwrap();
+    service.take_disk();
     audit.record_durably("cake.burnt", Map::new()).await.unwrap_err();
     // The writer pauses now, so this one is queued and its caller leaves.
     let left = audit.record_durably("cake.sold", Map::new());
     tokio::time::timeout(Duration::ZERO, left).await.unwrap_err();
-    fs::remove_file(service.dir()).unwrap();
-    fs::rename(away, service.dir()).unwrap();
+    service.give_disk_back();
     assert!(audit.close(LONG));
     let wanted = ExportFilter { event: Some("cake.sold".into()), ..ExportFilter::default() };
     assert_eq!(lines(&service.dir(), &wanted, ExportFormat::Jsonl).len(), 1);

@@ -1,8 +1,8 @@
 //! Every row of a table → the same row with its prediction.
 
 use super::stand_in;
+use crate::csv_table::{Column, CsvTable};
 use crate::failure::Failure;
-use crate::table::{Column, Table};
 use microdiff_domain::{Alloy, Machine, Process};
 use microdiff_process::predict::{Condition, Prediction, Predictor, Quantity, Setting};
 use std::path::Path;
@@ -28,7 +28,7 @@ const COLUMNS: [(Quantity, &str); 6] = [
 const VALIDITY: &str = "validity";
 
 pub fn run(input: &Path, output: &Path, defaults: &Defaults) -> Result<(), Failure> {
-    let table = Table::read(input)?;
+    let table = CsvTable::read(input)?;
     let conditions = conditions(&table, defaults)?;
     let predictions = Predictor::new(defaults.seed).predict_all(&conditions);
     let names: Vec<&'static str> = Prediction::COLUMNS.into_iter().chain([VALIDITY]).collect();
@@ -41,7 +41,7 @@ pub fn run(input: &Path, output: &Path, defaults: &Defaults) -> Result<(), Failu
 }
 
 /// The condition of every row; the first row that is none ends it.
-fn conditions(table: &Table, defaults: &Defaults) -> Result<Vec<Condition>, Failure> {
+fn conditions(table: &CsvTable, defaults: &Defaults) -> Result<Vec<Condition>, Failure> {
     let alloy = table.column("alloy")?;
     let mut columns = Vec::with_capacity(COLUMNS.len());
     for (quantity, name) in COLUMNS {
@@ -68,9 +68,9 @@ fn conditions(table: &Table, defaults: &Defaults) -> Result<Vec<Condition>, Fail
 }
 
 fn row_process(
-    table: &Table,
+    table: &CsvTable,
     row: usize,
-    column: Option<Column>,
+    column: Option<Column<'_>>,
     defaults: &Defaults,
 ) -> Result<Process, Failure> {
     match column.map_or("", |column| table.cell(row, column)) {

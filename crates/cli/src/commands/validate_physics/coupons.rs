@@ -1,8 +1,8 @@
 //! Published density coupons and cooling rates → ranks, coverage and ratios.
 
 use super::percent;
+use crate::csv_table::CsvTable;
 use crate::failure::Failure;
-use crate::table::Table;
 use microdiff_domain::{Alloy, Process};
 use microdiff_process::predict::score::{coverage, median, spearman};
 use microdiff_process::predict::{Condition, Interval, Prediction, Predictor, Setting};
@@ -32,7 +32,7 @@ pub fn section(data: &Path) -> Result<String, Failure> {
 }
 
 /// The setting of a row, under the names of prediction tables.
-fn setting(table: &Table, row: usize, layered: bool) -> Result<Setting, Failure> {
+fn setting(table: &CsvTable, row: usize, layered: bool) -> Result<Setting, Failure> {
     let number = |name| table.column(name).and_then(|column| table.number(row, column));
     let mut setting = Setting {
         power_w: number("P_W")?,
@@ -49,7 +49,7 @@ fn setting(table: &Table, row: usize, layered: bool) -> Result<Setting, Failure>
 }
 
 fn predict(
-    table: &Table,
+    table: &CsvTable,
     row: usize,
     (alloy, setting): (Alloy, &Setting),
 ) -> Result<Prediction, Failure> {
@@ -59,7 +59,7 @@ fn predict(
 }
 
 fn coupons(path: &Path) -> Result<Vec<Coupon>, Failure> {
-    let table = Table::read(path)?;
+    let table = CsvTable::read(path)?;
     let density = table.column("relative_density_pct")?;
     let (alloy, doi, source) =
         (table.column("alloy")?, table.column("source_doi")?, table.column("source")?);
@@ -148,7 +148,7 @@ fn write_density(text: &mut String, coupons: &[Coupon]) -> std::fmt::Result {
 
 /// Predicted over measured cooling rate of each case.
 fn cooling_rates(path: &Path) -> Result<Vec<f64>, Failure> {
-    let table = Table::read(path)?;
+    let table = CsvTable::read(path)?;
     let (alloy, rate) = (table.column("alloy")?, table.column("solid_cooling_rate_K_s")?);
     let mut ratios = Vec::new();
     for row in 0..table.len() {

@@ -1,8 +1,8 @@
 //! Measured tracks → fit, errors by source beside published laws, coverage, defects.
 
 use super::percent;
+use crate::csv_table::CsvTable;
 use crate::failure::Failure;
-use crate::table::Table;
 use microdiff_domain::{Alloy, Process};
 use microdiff_process::predict::score::{
     Errors, area_under_curve, coverage, errors, fit_without, median, sources,
@@ -48,7 +48,7 @@ pub fn section(data: &Path) -> Result<String, Failure> {
 }
 
 fn melt_pools(path: &Path) -> Result<Vec<Labelled>, Failure> {
-    let table = Table::read(path)?;
+    let table = CsvTable::read(path)?;
     let text = |name| table.column(name);
     let (alloy, source, label, note) =
         (text("alloy")?, text("source")?, text("defect_class")?, text("note")?);
@@ -89,13 +89,13 @@ fn melt_pools(path: &Path) -> Result<Vec<Labelled>, Failure> {
     Ok(tracks)
 }
 
-fn alloy_of(table: &Table, row: usize, name: &str) -> Result<Alloy, Failure> {
+fn alloy_of(table: &CsvTable, row: usize, name: &str) -> Result<Alloy, Failure> {
     name.parse().map_err(|error| table.refuse(row, "alloy", &error))
 }
 
 /// X-ray depths of vapour depressions in keyhole mode; the absorbed power alone is known.
 fn keyholes(path: &Path) -> Result<Vec<Track>, Failure> {
-    let table = Table::read(path)?;
+    let table = CsvTable::read(path)?;
     let material = table.column("source")?;
     let mut columns = Vec::new();
     for name in ["etaP", "Vs", "r0", "e"] {

@@ -1,6 +1,7 @@
 //! Table mode: `microdiff train --table` and `microdiff design --observation`.
 
 use crate::args::{DesignArgs, TrainArgs};
+use crate::csv_table::CsvTable;
 use crate::failure::Failure;
 use crate::output;
 use microdiff_diffusion::table::{
@@ -27,8 +28,8 @@ pub fn train(args: &TrainArgs, path: &Path) -> Result<(), Failure> {
         None => BTreeMap::new(),
     };
     // One reading, so that a pipe will do.
-    let mut parameters = Table::read(path, &[&args.parameters[..], &args.observables].concat())
-        .map_err(Failure::data)?;
+    let columns = [&args.parameters[..], &args.observables].concat();
+    let mut parameters = CsvTable::read(path)?.numbers(&columns)?;
     let observables = parameters.split_off(args.parameters.len());
     let options = TableOptions { seed: args.seed, steps: None, priors };
     let trained = microdiff_diffusion::table::train(&parameters, &observables, &options)
@@ -59,7 +60,7 @@ pub fn design(args: &DesignArgs, observation: &Path) -> Result<(), Failure> {
     let model = TableModel::open(directory).map_err(|error| {
         Failure::data(format!("cannot use the model in {}: {error}", directory.display()))
     })?;
-    let table = Table::read(observation, &model.observables()).map_err(Failure::data)?;
+    let table = CsvTable::read(observation)?.numbers(&model.observables())?;
     let options = SampleOptions { samples: args.samples, steps: args.steps, seed: args.seed };
     let long = table.rows.len() > 1;
     let mut text = if long { "row,".to_owned() } else { String::new() };

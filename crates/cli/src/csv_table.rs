@@ -1,4 +1,4 @@
-//! CSV files with a header, `.csv` or `.csv.gz`: named columns out, a whole file in.
+//! CSV files with a header, plain or packed by gzip: named columns out, a whole file in.
 //!
 //! Text stays text: what a command does not read it hands on unchanged. Rows are counted from 1
 //! below the header, and an error names the line of the file too.
@@ -8,13 +8,18 @@ use crate::output;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+use microdiff_diffusion::table::Table;
 use std::fmt::Display;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-/// A table in memory.
+/// Unpacked bytes read at most: a packed file may claim to be anything.
+const LARGEST: u64 = 2 << 30;
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// A file in memory.
 #[derive(Debug)]
-pub struct Table {
+pub struct CsvTable {
     path: PathBuf,
     header: csv::StringRecord,
     rows: Vec<csv::StringRecord>,
@@ -22,13 +27,13 @@ pub struct Table {
 
 /// Where a column stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub struct Column<'a> {
     index: usize,
-    name: &'static str,
+    name: &'a str,
 }
 
-impl Table {
-    /// Reads a file whole.
+impl CsvTable {
+    /// Reads a file whole; it is unpacked if it begins as gzip does.
     ///
     /// # Errors
     /// When it cannot be opened, is no text in UTF-8, has no header, or has a row of another length.
@@ -36,14 +41,10 @@ impl Table {
         let refuse = |reason: &dyn Display| {
             Failure::data(format!("cannot read {}: {reason}", path.display()))
         };
-        let file = std::fs::File::open(path).map_err(|error| refuse(&error))?;
-        let mut bytes = Vec::new();
-        let read = if is_gzip(path) {
-            MultiGzDecoder::new(file).read_to_end(&mut bytes)
-        } else {
-            std::io::BufReader::new(file).read_to_end(&mut bytes)
-        };
-        read.map_err(|error| refuse(&error))?;
+        let mut bytes = std::fs::read(path).map_err(|error| refuse(&error))?;
+        if bytes.starts_with(&GZIP) {
+            bytes = unpack(&bytes).map_err(|error| refuse(&error))?;
+        }
         // Spreadsheets mark their UTF-8.
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let mut reader = csv::ReaderBuilder::new().from_reader(text);
@@ -65,7 +66,7 @@ impl Table {
     ///
     /// # Errors
     /// When there are two.
-    pub fn optional(&self, name: &'static str) -> Result<Option<Column>, Failure> {
+    pub fn optional<'a>(&self, name: &'a str) -> Result<Option<Column<'a>>, Failure> {
         let mut found = self.header.iter().enumerate().filter(|(_, title)| title.trim() == name);
         let first = found.next();
         if found.next().is_some() {
@@ -78,13 +79,13 @@ impl Table {
     ///
     /// # Errors
     /// When there is none, or two.
-    pub fn column(&self, name: &'static str) -> Result<Column, Failure> {
+    pub fn column<'a>(&self, name: &'a str) -> Result<Column<'a>, Failure> {
         let lacking = || self.refuse_header(&format!("lacks the column {name}"));
         self.optional(name)?.ok_or_else(lacking)
     }
 
     /// Text of a cell, without the blanks around it.
-    pub fn cell(&self, row: usize, column: Column) -> &str {
+    pub fn cell(&self, row: usize, column: Column<'_>) -> &str {
         self.rows.get(row).and_then(|record| record.get(column.index)).unwrap_or("").trim()
     }
 
@@ -92,16 +93,36 @@ impl Table {
     ///
     /// # Errors
     /// When it is no finite number.
-    pub fn number(&self, row: usize, column: Column) -> Result<Option<f64>, Failure> {
-        let cell = self.cell(row, column);
-        if cell.is_empty() {
+    pub fn number(&self, row: usize, column: Column<'_>) -> Result<Option<f64>, Failure> {
+        if self.cell(row, column).is_empty() {
             return Ok(None);
         }
+        self.required(row, column).map(Some)
+    }
+
+    fn required(&self, row: usize, column: Column<'_>) -> Result<f64, Failure> {
+        let cell = self.cell(row, column);
         let number = cell.parse::<f64>().ok().filter(|number| number.is_finite());
         let shown: String = cell.chars().take(40).collect();
-        number
-            .map(Some)
-            .ok_or_else(|| self.refuse(row, column.name, &format!("\"{shown}\" is no number")))
+        number.ok_or_else(|| self.refuse(row, column.name, &format!("\"{shown}\" is no number")))
+    }
+
+    /// The numbers of some columns, in the order they are named.
+    ///
+    /// # Errors
+    /// When there is no row, a column is missing or there twice, or a cell is no finite number.
+    pub fn numbers(&self, names: &[String]) -> Result<Table, Failure> {
+        let columns: Vec<Column<'_>> =
+            names.iter().map(|name| self.column(name)).collect::<Result<_, _>>()?;
+        if self.rows.is_empty() {
+            return Err(Failure::data(format!(
+                "{}: no rows below the header",
+                self.path.display()
+            )));
+        }
+        let row = |row| columns.iter().map(|column| self.required(row, *column)).collect();
+        let rows = (0..self.len()).map(row).collect::<Result<_, _>>()?;
+        Ok(Table { columns: names.to_vec(), rows })
     }
 
     /// A complaint about a cell, told with file, row, line and column.
@@ -127,7 +148,7 @@ impl Table {
     pub fn write_with(
         &self,
         path: &Path,
-        names: &[&'static str],
+        names: &[&str],
         cells: impl Iterator<Item = Vec<String>>,
     ) -> Result<(), Failure> {
         for name in names {
@@ -153,6 +174,69 @@ impl Table {
     }
 }
 
+fn unpack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    MultiGzDecoder::new(bytes).take(LARGEST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        let reason = format!("it is larger than {LARGEST} bytes when unpacked");
+        return Err(std::io::Error::other(reason));
+    }
+    Ok(text)
+}
+
 fn is_gzip(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn read(bytes: &[u8], columns: &[&str]) -> Result<Table, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, bytes).unwrap();
+        let table = CsvTable::read(&path).and_then(|table| table.numbers(&names(columns)));
+        table.map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn columns_are_found_by_name() {
+        let table = read(b"\xef\xbb\xbfa, b,c\n1,2e0,x\n-3, 4,y\n", &["b", "a"]).unwrap();
+        assert_eq!(table.rows, [[2.0, 1.0], [4.0, -3.0]]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        let cases: [(&str, &str); 9] = [
+            ("", "it has no header"),
+            ("a,b\n", "no rows below the header"),
+            ("a,c\n1,2\n", "the header (line 1) lacks the column b"),
+            ("a,b,a\n1,2,3\n", "has the column a twice"),
+            ("a,b\n1,2\n1,NaN\n", "row 2 (line 3), column b: \"NaN\" is no number"),
+            ("a,b\ninf,2\n", "row 1 (line 2), column a: \"inf\" is no number"),
+            ("a,b\n1,two\n", "row 1 (line 2), column b: \"two\" is no number"),
+            ("a,b\n1,\n", "row 1 (line 2), column b: \"\" is no number"),
+            ("a,b\n1,2\n1\n", "line: 3"),
+        ];
+        for (text, reason) in cases {
+            let error = read(text.as_bytes(), &["a", "b"]).unwrap_err();
+            assert!(error.contains(reason) && error.contains("t.csv"), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn packed_and_plain_files_read_alike_whatever_their_name() {
+        let text = b"a,b\n1,2\n3,4\n";
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        let packed = encoder.finish().unwrap();
+        assert_eq!(read(text, &["a", "b"]).unwrap(), read(&packed, &["a", "b"]).unwrap());
+        let error = read(&packed[..packed.len() - 9], &["a", "b"]).unwrap_err();
+        assert!(error.contains("cannot read"), "{error}");
+    }
 }

@@ -2,7 +2,7 @@
 
 /// Φ(x). G. West, "Better approximations to cumulative normal functions", Wilmott 2005 (after
 /// Hart 1968); absolute error about 1e-15, checked below against published values.
-pub(crate) fn cdf(x: f64) -> f64 {
+pub fn cdf(x: f64) -> f64 {
     const NUMERATOR: [f64; 7] = [
         3.526_249_659_989_11e-2,
         0.700_383_064_443_688,
@@ -40,7 +40,7 @@ pub(crate) fn cdf(x: f64) -> f64 {
 
 /// Φ⁻¹(u) for u in (0, 1). P. J. Acklam's rational approximation (relative error 1.15e-9) and one
 /// Halley step against [`cdf`].
-pub(crate) fn quantile(u: f64) -> f64 {
+pub fn quantile(u: f64) -> f64 {
     // The upper half by symmetry: 1 - u is exact there, and the tail keeps its digits.
     if u > 0.5 {
         return -quantile(1.0 - u);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use microdiff_telemetry::logs::LogFile;
-use microdiff_telemetry::metrics::{Counter, Histogram, LabelSpec, MetricSpec};
+use microdiff_telemetry::metrics::{Counter, Histogram, LabelSpec, MetricSpec, Unit};
 use microdiff_telemetry::traces::{Sampler, SpanKind, TraceOptions, Tracer};
 use microdiff_telemetry::{Telemetry, TelemetryOptions};
 
@@ -36,6 +36,7 @@ const PHASES: [&str; 11] = [
 ];
 const DURATION: MetricSpec =
     MetricSpec::histogram("bench_phase_duration_seconds", "Phases.", BOUNDS)
+        .unit(Unit::Seconds)
         .labels(&[LabelSpec::open("phase")]);
 const EVENTS: MetricSpec =
     MetricSpec::counter("bench_events_total", "Events.").labels(&[LabelSpec::open("kind")]);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use opentelemetry::trace as otel;
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use smallvec::SmallVec;
 
 use super::context::TraceContext;
 use super::id::SpanId;
@@ -13,7 +14,7 @@ use super::span::SpanKind;
 use super::value::{Text, Value};
 use crate::redaction::Scrubber;
 
-/// Room for the attributes of most spans, so that their list is allocated once.
+/// Attributes of most spans; they lie in the record itself and cost no allocation of their own.
 const USUAL_ATTRIBUTES: usize = 8;
 
 #[derive(Clone, Copy)]
@@ -30,7 +31,7 @@ pub(super) struct Record {
     pub(super) kind: SpanKind,
     pub(super) started: Instant,
     pub(super) ended: Instant,
-    pub(super) attributes: Vec<(&'static str, Value)>,
+    pub(super) attributes: SmallVec<[(&'static str, Value); USUAL_ATTRIBUTES]>,
     pub(super) dropped_attributes: u32,
     pub(super) failure: Option<Text>,
 }
@@ -50,7 +51,7 @@ impl Record {
             kind,
             started,
             ended: started,
-            attributes: Vec::with_capacity(USUAL_ATTRIBUTES),
+            attributes: SmallVec::new(),
             dropped_attributes: 0,
             failure: None,
         }

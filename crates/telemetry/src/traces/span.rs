@@ -1,7 +1,6 @@
 //! Spans: started, given attributes, and sent on their way when dropped.
 //!
-//! A span that is recorded costs the work it describes two reads of the clock and one or two small
-//! allocations; scrubbing, wall-clock times and encoding are left to the thread that exports. One
+//! A span that is recorded costs the work it describes two reads of the clock and an allocation; scrubbing, wall-clock times and encoding are left to the thread that exports. One
 //! that is not recorded is its ids and nothing else.
 
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use super::export::Exporter;
 use super::id::{SpanId, TraceId};
 use super::options::{Sampler, TraceOptions};
 use super::record::{Parent, Record};
-use super::tail::{Budget, LocalTrace};
+use super::tail::{Budget, FirstHold, LocalTrace};
 use super::value::{Text, Value};
 use crate::redaction::Scrubber;
 
@@ -35,7 +34,7 @@ pub struct Tracer {
 
 pub(super) struct Inner {
     sampler: Sampler,
-    pub(super) keep_slower_than: Option<Duration>,
+    keep_slower_than: Option<Duration>,
     pub(super) budget: Budget,
     propagates: bool,
     attributes: usize,
@@ -49,6 +48,16 @@ impl Inner {
         if let Some(exporter) = &self.exporter {
             exporter.send(record);
         }
+    }
+
+    /// Whether the first span of a piece of work, which may still run, failed or took too long.
+    pub(super) fn keeps(&self, first: &Record) -> bool {
+        let age = if first.ended > first.started {
+            first.ended.duration_since(first.started)
+        } else {
+            first.started.elapsed()
+        };
+        first.failed() || self.keep_slower_than.is_some_and(|limit| age > limit)
     }
 
     /// Text as long as a span may hold. What is cut is scrubbed first: a secret cut in two would no
@@ -114,14 +123,14 @@ impl Tracer {
         let hold = match (on, sampled) {
             (false, _) => None,
             (true, true) => Some(Hold::Send(Arc::clone(inner))),
-            (true, false) => inner
-                .keep_slower_than
-                .map(|_| Hold::Decide(Arc::new(LocalTrace::new(Arc::clone(inner))))),
+            (true, false) => {
+                inner.keep_slower_than.map(|_| Hold::First(FirstHold::new(Arc::clone(inner))))
+            }
         };
         let recording = hold.map(|hold| {
             let parent = parent.map(|parent| Parent { span: parent.span_id, remote: true });
             let record = Box::new(Record::new(context, parent, name.into(), kind));
-            Recording { hold, first: true, record }
+            Recording { hold, record }
         });
         Span { context, recording }
     }
@@ -150,9 +159,10 @@ impl Tracer {
 }
 
 /// What happens to a finished span.
-#[derive(Clone)]
 enum Hold {
     Send(Arc<Inner>),
+    /// The first of a piece of work decides whether the work is kept.
+    First(FirstHold),
     /// Held until the first span of the work ends and it is known whether the work is kept.
     Decide(Arc<LocalTrace>),
 }
@@ -161,15 +171,23 @@ impl Hold {
     fn inner(&self) -> &Inner {
         match self {
             Self::Send(inner) => inner,
+            Self::First(first) => first.inner(),
             Self::Decide(local) => local.inner(),
+        }
+    }
+
+    /// What a span further in holds on to.
+    fn share(&self) -> Self {
+        match self {
+            Self::Send(inner) => Self::Send(Arc::clone(inner)),
+            Self::First(first) => Self::Decide(first.share()),
+            Self::Decide(local) => Self::Decide(Arc::clone(local)),
         }
     }
 }
 
 struct Recording {
     hold: Hold,
-    /// The first span of this piece of work.
-    first: bool,
     record: Box<Record>,
 }
 
@@ -191,7 +209,7 @@ impl Span {
     /// What starts spans inside this one from elsewhere: another task, a job that outlives it.
     #[must_use]
     pub fn parent(&self) -> ParentSpan {
-        let hold = self.recording.as_ref().map(|recording| recording.hold.clone());
+        let hold = self.recording.as_ref().map(|recording| recording.hold.share());
         ParentSpan { context: self.context, hold }
     }
 
@@ -242,16 +260,11 @@ impl Span {
     /// decision has been made.
     #[must_use]
     pub fn settle(&mut self) -> bool {
-        match &self.recording {
-            None => false,
-            Some(Recording { hold: Hold::Send(_), .. }) => true,
-            Some(Recording { hold: Hold::Decide(local), first, record }) => {
-                if *first {
-                    local.decide(record)
-                } else {
-                    local.decided().unwrap_or(false)
-                }
-            }
+        let Some(Recording { hold, record }) = &mut self.recording else { return false };
+        match hold {
+            Hold::Send(_) => true,
+            Hold::First(first) => first.decide(record),
+            Hold::Decide(local) => local.decided().unwrap_or(false),
         }
     }
 }
@@ -261,28 +274,33 @@ fn child(parent: TraceContext, hold: Option<&Hold>, name: impl Into<Text>, kind:
     let recording = hold.map(|hold| {
         let parent = Some(Parent { span: parent.span_id, remote: false });
         let record = Box::new(Record::new(context, parent, name.into(), kind));
-        Recording { hold: hold.clone(), first: false, record }
+        Recording { hold: hold.share(), record }
     });
     Span { context, recording }
 }
 
 impl Drop for Span {
     fn drop(&mut self) {
-        let Some(Recording { hold, first, mut record }) = self.recording.take() else { return };
+        let Some(Recording { hold, mut record }) = self.recording.take() else { return };
         record.ended = Instant::now();
         match hold {
             Hold::Send(inner) => inner.send(record),
-            Hold::Decide(local) if first => local.end(record),
+            Hold::First(first) => first.end(record),
             Hold::Decide(local) => local.add(record),
         }
     }
 }
 
 /// Starts spans inside a span that may be elsewhere, or over. Cheap to clone.
-#[derive(Clone)]
 pub struct ParentSpan {
     context: TraceContext,
     hold: Option<Hold>,
+}
+
+impl Clone for ParentSpan {
+    fn clone(&self) -> Self {
+        Self { context: self.context, hold: self.hold.as_ref().map(Hold::share) }
+    }
 }
 
 impl ParentSpan {

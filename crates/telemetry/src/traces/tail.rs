@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::record::Record;
 use super::span::Inner;
@@ -42,6 +42,46 @@ impl Budget {
     }
 }
 
+/// The hold that the first span of a piece of work has on it. What its spans share is made when
+/// there is a second one: most requests have none.
+pub(super) struct FirstHold {
+    inner: Arc<Inner>,
+    shared: OnceLock<Arc<LocalTrace>>,
+    /// What was decided before there was anything to share.
+    decided: Option<bool>,
+}
+
+impl FirstHold {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner, shared: OnceLock::new(), decided: None }
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// What a further span holds on to.
+    pub(super) fn share(&self) -> Arc<LocalTrace> {
+        let make = || Arc::new(LocalTrace::new(Arc::clone(&self.inner), self.decided));
+        Arc::clone(self.shared.get_or_init(make))
+    }
+
+    /// As [`LocalTrace::decide`].
+    pub(super) fn decide(&mut self, first: &Record) -> bool {
+        match self.shared.get() {
+            Some(local) => local.decide(first),
+            None => *self.decided.get_or_insert_with(|| self.inner.keeps(first)),
+        }
+    }
+
+    /// Takes the first span when it has finished.
+    pub(super) fn end(mut self, first: Box<Record>) {
+        if self.decide(&first) {
+            self.inner.send(first);
+        }
+    }
+}
+
 /// One piece of work of this process in a trace.
 pub(super) struct LocalTrace {
     inner: Arc<Inner>,
@@ -56,8 +96,8 @@ struct State {
 }
 
 impl LocalTrace {
-    pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, state: Mutex::default() }
+    fn new(inner: Arc<Inner>, decided: Option<bool>) -> Self {
+        Self { inner, state: Mutex::new(State { decided, ..State::default() }) }
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -90,18 +130,12 @@ impl LocalTrace {
     }
 
     /// Decides by what is known of the first span, which may still run; says whether it is kept.
-    pub(super) fn decide(&self, first: &Record) -> bool {
+    fn decide(&self, first: &Record) -> bool {
         let mut state = self.lock();
         if let Some(decided) = state.decided {
             return decided;
         }
-        let limit = self.inner.keep_slower_than;
-        let age = if first.ended > first.started {
-            first.ended.duration_since(first.started)
-        } else {
-            first.started.elapsed()
-        };
-        let keep = state.failed || first.failed() || limit.is_some_and(|limit| age > limit);
+        let keep = state.failed || self.inner.keeps(first);
         state.decided = Some(keep);
         let held = std::mem::take(&mut state.held);
         drop(state);
@@ -110,13 +144,6 @@ impl LocalTrace {
             held.into_iter().for_each(|record| self.inner.send(record));
         }
         keep
-    }
-
-    /// Takes the first span when it has finished.
-    pub(super) fn end(&self, first: Box<Record>) {
-        if self.decide(&first) {
-            self.inner.send(first);
-        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The command line. Raw text becomes bounded values here, so a command starts from valid input.
 
+mod models;
 mod prediction;
 
+pub use models::{ModelsArgs, ModelsCommand, ModelsListArgs, ModelsShowArgs, ModelsVerifyArgs};
 pub use prediction::{MapArgs, PredictArgs, ValidatePhysicsArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -44,6 +46,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Make a model from a table of one's own experiments
     Train(TrainArgs),
+    /// List models, tell what one was made of, prove that it is whole
+    Models(ModelsArgs),
     /// Do a served design again from its flight record and compare the draws bit for bit
     Replay(ReplayArgs),
     /// Answer over HTTP, with health, metrics, logs and traces

@@ -6,6 +6,7 @@ pub mod design;
 pub mod evaluate;
 pub mod healthcheck;
 pub mod map;
+pub mod models;
 pub mod observability;
 pub mod predict;
 pub mod record;

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         args::Command::ValidatePhysics(args) => commands::validate_physics::run(&args),
         args::Command::Record(args) => commands::record::run(&args),
         args::Command::Train(args) => commands::train::run(&args),
+        args::Command::Models(args) => commands::models::run(&args.command),
         args::Command::Replay(args) => commands::replay::run(&args),
         args::Command::Audit(args) => commands::audit::run(&args.command),
         args::Command::Observability(args) => commands::observability::run(&args.command),

@@ -4,4 +4,5 @@ pub mod analysis;
 pub mod design;
 pub mod evaluation;
 mod histogram;
+pub mod models;
 pub mod prediction;

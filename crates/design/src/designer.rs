@@ -13,7 +13,7 @@ use crate::{DesignError, DesignRequest, bundled};
 use microdiff_diffusion::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use microdiff_diffusion::rows::Row;
 use microdiff_diffusion::{
-    CaseScore, DescriptorReference, Model, Observation, Posterior, SampleOptions,
+    CaseScore, DescriptorReference, Manifest, Model, Observation, Posterior, SampleOptions,
 };
 use microdiff_domain::{Observer, PARAMETER_COUNT, Parameter, Phase, Process, VoxelSize};
 use microdiff_imaging::{Analysis, AnalysisOptions, Scan, analyze, io};
@@ -60,7 +60,7 @@ impl Designer {
 
     /// What the model is.
     pub fn model(&self) -> ModelSummary {
-        let manifest = self.model.info();
+        let manifest = self.manifest();
         ModelSummary {
             name: manifest.name.clone(),
             model_type: manifest.model_type.clone(),
@@ -69,9 +69,14 @@ impl Designer {
         }
     }
 
+    /// Everything the model's bundle says of it.
+    pub fn manifest(&self) -> &Manifest {
+        self.model.info()
+    }
+
     /// The model's quality on held-out simulations, as recorded when it was made.
     pub fn evaluation(&self) -> Option<&Evaluation> {
-        self.model.info().evaluation.as_ref()
+        self.manifest().evaluation.as_ref()
     }
 
     /// The held-out scans that travel with the model.

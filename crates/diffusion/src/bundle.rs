@@ -97,6 +97,13 @@ pub struct TrainingRecord {
     pub log_sha256: String,
 }
 
+impl TrainingRecord {
+    /// Whether `log` is the log of this training.
+    pub fn is_log(&self, log: &[u8]) -> bool {
+        sha256_hex(&[log]) == self.log_sha256
+    }
+}
+
 /// What the weights file holds.
 pub(crate) struct Tensors {
     pub(crate) parameters: Parameters,

@@ -17,6 +17,7 @@ mod kit;
 mod map;
 #[path = "../../../telemetry/tests/metric_family/mod.rs"]
 mod metric_family;
+mod models;
 #[path = "../../../telemetry/tests/monitoring_server/mod.rs"]
 mod monitoring_server;
 mod otel;

@@ -68,6 +68,10 @@ generate:
 kit:
     bash .ci/kit
 
+# Check the manifests of deploy/ as kubectl renders them, against schemas of Kubernetes and the operator
+kubernetes:
+    bash .ci/kubernetes/check
+
 # Run the pipelines of deploy/ on a real Collector, Jaeger and OpenSearch; builds them the first time
 servers-test:
     .ci/servers/get otelcol jaeger opensearch
@@ -89,6 +93,7 @@ advisories:
 
 # Write the committed expected outputs anew; read the difference before committing it
 goldens:
+    UPDATE_GOLDEN=1 bash .ci/kubernetes/check
     UPDATE_GOLDEN=1 cargo test --workspace --locked
 
 # Run the released binary and print the figures that docs/benchmarks.md records

@@ -116,7 +116,7 @@ fn a_foreign_or_older_model_is_refused_with_what_it_is() {
         (|m| m["format"] = "onnx".into(), "format is \"onnx\""),
         (|m| m["model_type"] = "normalising_flow".into(), "model type is \"normalising_flow\""),
         (|m| m["descriptors"][3] = "another".into(), "another descriptor schema"),
-        (|m| m["alloys"][0]["ranges"]["laser_power"]["low"] = 1.0.into(), "another prior"),
+        (|m| m["alloys"][0]["ranges"]["laser_power_w"]["low"] = 1.0.into(), "another prior"),
         (|m| m["more"] = 1.into(), "unknown field `more`"),
     ];
     for (change, expected) in cases {

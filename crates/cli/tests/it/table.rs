@@ -84,6 +84,10 @@ fn a_table_becomes_a_model_that_answers_observations() {
     // The first row of several is answered as it is alone.
     let alone: Vec<String> = first.lines().skip(1).map(|line| format!("0,{line}")).collect();
     assert_eq!(alone, lines[1..61]);
+    let told = succeed(&["models", "verify", text(&model)]);
+    assert!(told.contains("ok     bundle") && told.contains("no known answer"), "{told}");
+    let told = succeed(&["models", "show", text(&model)]);
+    assert!(told.contains("theta2: uniform") && told.contains("observable   x1"), "{told}");
     wrong_questions(&bench, &model);
 }
 

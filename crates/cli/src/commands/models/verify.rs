@@ -125,7 +125,7 @@ fn canary(designer: &Designer) -> Check {
         Ok(report) => {
             let (difference, tolerance) = (report.difference, report.tolerance);
             let told = format!(
-                "answers within {difference:.2e} of the prior's range, {tolerance:.0e} accepted"
+                "its answer moved by {difference:.5} of the prior's range, {tolerance} accepted"
             );
             Check::of(name, report.matched, told)
         }

@@ -25,25 +25,26 @@ OPERATOR_GROUP = "monitoring.coreos.com"
 ABSENT = object()
 
 Mistake = namedtuple("Mistake", "kind place value refusal")
+REQUIRED = "is a required property"
 MISTAKES = [
     Mistake("Deployment", "spec/template/spec/containers/0/livenessProb", {}, "unexpected"),
     Mistake("Deployment", "spec/minReadySeconds", "10", "'10' is not of type"),
-    Mistake("Deployment", "spec/selector", ABSENT, "'selector' is a required property"),
-    Mistake("Deployment", "spec/template/spec/containers/0/name", ABSENT, "is a required property"),
+    Mistake("Deployment", "spec/selector", ABSENT, REQUIRED),
+    Mistake("Deployment", "spec/template/spec/containers/0/name", ABSENT, REQUIRED),
     Mistake("Service", "spec/ports/0/targetport", "http", "unexpected"),
     Mistake("ConfigMap", "data/microdiff.toml", 5, "5 is not of type"),
     Mistake("NetworkPolicy", "spec/ingress/1/form", [], "unexpected"),
     Mistake("PodDisruptionBudget", "apiVersion", "policy/v1beta1", "Couldn't find schema"),
-    Mistake("HorizontalPodAutoscaler", "spec/maxReplicas", ABSENT, "is a required property"),
+    Mistake("HorizontalPodAutoscaler", "spec/maxReplicas", ABSENT, REQUIRED),
     Mistake("PodMonitor", "apiVersion", "monitoring.coreos.com/v2", "Couldn't find schema"),
     Mistake("PodMonitor", "metadata/label", {}, "unexpected"),
     Mistake("PodMonitor", "spec/podMetricsEndpoints/0/targetport", "metrics", "unexpected"),
     Mistake("PodMonitor", "spec/podMetricsEndpoints/0/interval", "5 s", "does not match"),
     Mistake("PodMonitor", "spec/podMetricsEndpoints/0/relabelings/0/action", "set", "is not one of"),
-    Mistake("PodMonitor", "spec/selector", ABSENT, "'selector' is a required property"),
+    Mistake("PodMonitor", "spec/selector", ABSENT, REQUIRED),
     Mistake("PrometheusRule", "spec/groups/0/rules/0/severity", "page", "unexpected"),
     Mistake("PrometheusRule", "spec/groups/0/rules", "none", "'none' is not of type"),
-    Mistake("PrometheusRule", "spec/groups/0/rules/0/expr", ABSENT, "'expr' is a required property"),
+    Mistake("PrometheusRule", "spec/groups/0/rules/0/expr", ABSENT, REQUIRED),
     Mistake("PrometheusRule", "spec/groups/1/name", "microdiff.availability", "is there twice"),
 ]
 
@@ -195,7 +196,8 @@ def main():
                 valid += 1
                 if fault is not None:
                     wrong += 1
-                    print(f"{file.name}: {manifest['kind']} for {release}: {fault}", file=sys.stderr)
+                    told_as = f"{file.name}: {manifest['kind']} for {release}"
+                    print(f"{told_as}: {fault}", file=sys.stderr)
     if wrong:
         raise SystemExit(1)
     for manifest, refusal in mistakes_in(manifests):
@@ -203,10 +205,10 @@ def main():
             refused += 1
             if fault is None or refusal not in fault:
                 raise SystemExit(
-                    f"a mistaken {manifest['kind']} should be refused by {release} with {refusal!r}, "
-                    f"and {fault or 'passes'}: the check sees nothing"
+                    f"{release} should refuse a mistaken {manifest['kind']} with {refusal!r}, "
+                    f"and gives {fault!r}: the check sees nothing"
                 )
-    print(f"kubernetes: {valid} times a manifest is valid for a release, {refused} mistakes are refused")
+    print(f"kubernetes: {valid} readings of a manifest find no fault, {refused} mistakes refused")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ mod gpu;
 mod health;
 mod help;
 mod kit;
+mod kubernetes;
 mod map;
 #[path = "../../../telemetry/tests/metric_family/mod.rs"]
 mod metric_family;

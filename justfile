@@ -107,6 +107,12 @@ bench-telemetry *sections:
     cargo build --quiet --locked --release --manifest-path bench/Cargo.toml --target-dir target/bench
     BENCH_PYTHON=target/bench-python/bin/python target/bench/release/telemetry-bench {{ sections }}
 
+# Measure posterior draws beside PyTorch eager with the same weights; installs PyTorch (5 GB)
+bench-engine: build
+    python3 -m venv target/bench-engine-python
+    target/bench-engine-python/bin/pip install --quiet --requirement bench/engine/requirements.txt
+    target/bench-engine-python/bin/python bench/engine/eager.py target/release/microdiff
+
 # Make the bundled model anew: simulate, train, evaluate (about an hour on two cores)
 train:
     cargo run --release --locked -p microdiff-cli --features train -- train \

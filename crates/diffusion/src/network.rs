@@ -5,7 +5,7 @@
 //! residual network over θ. (Known parameters also enter the trunk; without FiLM it learns only
 //! slowly how they change the reading of a scan.)
 //!
-//! Scales and shifts//! are equal for every draw of a scan, so they are computed once per step and not per draw.
+//! Scales and shifts are equal for every draw of a scan, so they are computed once per step and not per draw.
 //! A second head reads the defect class from the embedding alone and never sees θ.
 
 use crate::DiffusionError;

@@ -1,7 +1,9 @@
 //! The command line. Raw text becomes bounded values here, so a command starts from valid input.
 
+mod drill;
 mod prediction;
 
+pub use drill::DrillArgs;
 pub use prediction::{MapArgs, PredictArgs, ValidatePhysicsArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -52,6 +54,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Write the monitoring kit out, or prove that a kit fits this binary
     Observability(ObservabilityArgs),
+    /// Do a fault to a sandboxed service and tell whether the right alerts fire, and clear
+    Drill(DrillArgs),
     /// Ask a running service whether it is ready; exit code 1 when not
     Healthcheck(HealthcheckArgs),
 }

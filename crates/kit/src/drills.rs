@@ -252,11 +252,11 @@ pub const UNDRILLED: &[Undrilled] = &[
     },
     Undrilled {
         alert: "AuditWritesFailing",
-        reason: "with audit.policy = \"required\" a full disk is refused before a record is lost",
+        reason: "on a full disk submissions are refused before a record is lost; it takes a disk that fails for the audit log alone",
     },
     Undrilled {
         alert: "AuditSilent",
-        reason: "designs that end without a record are a fault of the program, which a test rules out",
+        reason: "designs that end without a record are a fault of the program, no fault from outside",
     },
     Undrilled {
         alert: "SeriesOverflow",
@@ -264,7 +264,7 @@ pub const UNDRILLED: &[Undrilled] = &[
     },
     Undrilled {
         alert: "SeriesRefused",
-        reason: "a handle that the catalogue lacks is a fault of the program, which a test rules out",
+        reason: "a handle that the catalogue lacks is a fault of the program; tests find none",
     },
 ];
 

@@ -38,7 +38,8 @@ fn every_drill_fires_its_alerts_and_clears_them() {
         for _ in 0..TOGETHER {
             scope.spawn(|| {
                 while let Some(drill) = DRILLS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    faults.lock().expect("no panic").extend(fault(drill));
+                    let found = fault(drill);
+                    faults.lock().expect("no panic").extend(found);
                 }
             });
         }

@@ -88,7 +88,9 @@ fn resize(service: Pid, data: &Path, size: &str) -> Result<(), Failure> {
     if !is_root() {
         command.args(["--user", "--preserve-credentials"]);
     }
-    command.args(["mount", "-o", &format!("remount,{size}")]).arg(data);
+    // With its source named, the options of before are left out: the owner that a name space of
+    // one's own wrote there means nothing inside it.
+    command.args(["mount", "-o", &format!("remount,{size}"), "tmpfs"]).arg(data);
     let output = command.output().map_err(Failure::internal)?;
     if output.status.success() {
         return Ok(());

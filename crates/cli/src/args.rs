@@ -1,8 +1,10 @@
 //! The command line. Raw text becomes bounded values here, so a command starts from valid input.
 
+mod drill;
 mod models;
 mod prediction;
 
+pub use drill::DrillArgs;
 pub use models::{ModelsArgs, ModelsCommand, ModelsListArgs, ModelsShowArgs, ModelsVerifyArgs};
 pub use prediction::{MapArgs, PredictArgs, ValidatePhysicsArgs};
 
@@ -56,6 +58,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Write the monitoring kit out, or prove that a kit fits this binary
     Observability(ObservabilityArgs),
+    /// Do a fault to a sandboxed service and tell whether the right alerts fire, and clear
+    Drill(DrillArgs),
     /// Ask a running service whether it is ready; exit code 1 when not
     Healthcheck(HealthcheckArgs),
 }

@@ -3,6 +3,7 @@
 pub mod analyze;
 pub mod audit;
 pub mod design;
+pub mod drill;
 pub mod evaluate;
 pub mod healthcheck;
 pub mod map;

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         args::Command::Replay(args) => commands::replay::run(&args),
         args::Command::Audit(args) => commands::audit::run(&args.command),
         args::Command::Observability(args) => commands::observability::run(&args.command),
+        args::Command::Drill(args) => commands::drill::run(&args),
         args::Command::Healthcheck(args) => commands::healthcheck::run(&args),
         args::Command::Serve(args) => commands::serve::run(&args),
     };

@@ -18,6 +18,7 @@ mod simulated;
 mod stopwatch;
 mod validation;
 
+pub use bundled::write_bundled;
 pub use designer::{Design, Designer};
 pub use digest::{draws_sha256, scan_sha256};
 pub use document::{

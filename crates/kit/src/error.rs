@@ -13,6 +13,16 @@ pub enum KitError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A rule has no faster form.
+    #[error("{file}: {place}: cannot be compressed in time: {reason}")]
+    Incompressible {
+        /// The file within the kit.
+        file: String,
+        /// The rule or group.
+        place: String,
+        /// What stands in the way.
+        reason: String,
+    },
     /// A copy of the kit cannot be looked through.
     #[error("cannot read {}: {source}", path.display())]
     Unlisted {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::{File, KitError};
 
 /// Where the rule files lie within the kit.
-const FOLDER: &str = "prometheus/rules/";
+pub(crate) const FOLDER: &str = "prometheus/rules/";
 /// The same rules as an object for the Prometheus operator.
 const MANIFEST: &str = "kubernetes/base/prometheusrule.yaml";
 
@@ -94,7 +94,7 @@ pub fn manifest_rules(files: &[File]) -> Result<Vec<Rule>, KitError> {
     Ok(flat(file, read.spec).collect())
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(file: &File) -> Result<T, KitError> {
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(file: &File) -> Result<T, KitError> {
     serde_saphyr::from_str(file.text()?).map_err(|error| KitError::Unreadable {
         file: file.path.clone(),
         reason: error.to_string().lines().next().unwrap_or_default().to_owned(),

@@ -2,10 +2,10 @@
 //! line, and all of them back when it is lifted.
 
 use crate::binary::{microdiff, text};
+use crate::bundle::spoil;
 use crate::serve::data_dir;
 use crate::service::{DEADLINE, Service};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::fs::{File, Permissions, copy, read, rename, set_permissions, write};
@@ -316,41 +316,9 @@ fn swap_bundle(place: &Place) -> Lift {
     Box::new(|place| place.turn_model_to("right"))
 }
 
-/// A bundle that is whole, says all the right things of itself, and answers wrongly: every weight
-/// of the network is a fifth too large.
+/// A bundle that is whole, says all the right things of itself, and answers wrongly.
 fn wrong_bundle(place: &Place) {
-    let directory = place.copy_bundle("wrong");
-    let mut weights = read(directory.join("weights.safetensors")).expect("weights");
-    let head: [u8; 8] = weights[..8].try_into().expect("a length");
-    let start = 8 + usize::try_from(u64::from_le_bytes(head)).expect("a length");
-    let tensors: Value = serde_json::from_slice(&weights[8..start]).expect("a header");
-    for (name, tensor) in tensors.as_object().expect("tensors") {
-        if name.starts_with("ood.") || name.starts_with("prior.") || name == "__metadata__" {
-            continue;
-        }
-        let offset =
-            |i: usize| start + tensor["data_offsets"][i].as_u64().expect("offset") as usize;
-        for bytes in weights[offset(0)..offset(1)].as_chunks_mut::<4>().0 {
-            *bytes = (f32::from_le_bytes(*bytes) * 1.2).to_le_bytes();
-        }
-    }
-    let text_of =
-        |file: &str| String::from_utf8(read(bundled(file)).expect("a file")).expect("text");
-    let old = hex(&[&read(bundled("weights.safetensors")).expect("weights")]);
-    let manifest = text_of("manifest.json").replace(&old, &hex(&[&weights]));
-    let known: Value = serde_json::from_str(&text_of("phantom.json")).expect("JSON");
-    let digest = known["model_digest"].as_str().expect("a digest");
-    let new = hex(&[manifest.as_bytes(), &weights]);
-    write(directory.join("phantom.json"), text_of("phantom.json").replace(digest, &new))
-        .expect("written");
-    write(directory.join("manifest.json"), manifest).expect("written");
-    write(directory.join("weights.safetensors"), weights).expect("written");
-}
-
-fn hex(parts: &[&[u8]]) -> String {
-    let mut hasher = Sha256::new();
-    parts.iter().for_each(|part| hasher.update(part));
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    spoil(&place.path("right"), &place.path("wrong")).expect("the wrong bundle is made");
 }
 
 #[test]

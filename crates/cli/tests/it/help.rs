@@ -29,6 +29,7 @@ fn help_matches_its_golden() {
         "observability",
         "observability export",
         "observability check",
+        "drill",
         "healthcheck",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();

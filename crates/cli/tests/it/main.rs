@@ -6,10 +6,13 @@ mod analyze;
 mod audit;
 mod bad_input;
 mod binary;
+#[path = "../../src/commands/drill/bundle.rs"]
+mod bundle;
 mod catalogue;
 mod collector;
 mod compose;
 mod design;
+mod drills;
 mod gpu;
 mod health;
 mod help;

@@ -1,7 +1,9 @@
 //! The kit as an operator meets it.
 #![cfg(test)]
 
+mod compress;
 mod drawn;
+mod drills;
 mod fits;
 mod reference;
 mod whole;

@@ -144,7 +144,9 @@ pub(super) struct Check {
     memory: Mutex<Memory>,
     status: Gauge,
     duration: Gauge,
-    last_success: Gauge,
+    /// A disabled check has none: it would be as old as the epoch, and pass for one that no longer
+    /// runs.
+    last_success: Option<Gauge>,
     /// In the order of [`RESULTS`].
     runs: [Counter; RESULTS.len()],
 }
@@ -197,7 +199,8 @@ impl Check {
         Self {
             status,
             duration: gauge(&builtin::HEALTH_DURATION),
-            last_success: gauge(&builtin::HEALTH_LAST_SUCCESS),
+            last_success: (options.policy != Policy::Disabled)
+                .then(|| gauge(&builtin::HEALTH_LAST_SUCCESS)),
             runs: RESULTS
                 .map(|result| registry.counter(&own(&builtin::HEALTH_RUNS), &[&name, result])),
             options,
@@ -244,9 +247,9 @@ impl Check {
             _ => 0.0,
         });
         self.duration.set(took.as_secs_f64());
-        if ok {
+        if ok && let Some(last_success) = &self.last_success {
             let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.last_success.set(since.as_secs_f64());
+            last_success.set(since.as_secs_f64());
         }
         (from != to).then_some(Turn { from, to })
     }

@@ -62,6 +62,12 @@ async fn a_check_turns_exactly_its_own_answer_and_back() {
     assert_eq!(status(&health), (200, "healthy".to_owned()));
     let checks = health.detailed().body["checks"].clone();
     assert_eq!(checks, serde_json::json!({"oven": true, "radio": true, "gpu": true}));
+    let passed = |check| {
+        let name = "bakery_health_check_last_success_timestamp_seconds";
+        sample(&telemetry, &format!("{name}{{check=\"{check}\"}}"))
+    };
+    assert!(passed("oven").is_some());
+    assert_eq!(passed("gpu"), None, "what never runs has no last success that could be old");
 
     radio.store(BAD, Ordering::SeqCst);
     after_runs(1).await;

@@ -1,0 +1,209 @@
+//! Users of the sandboxed service: they read, and they send small parts to be designed.
+
+use crate::failure::Failure;
+use reqwest::blocking::Client;
+use reqwest::blocking::multipart::{Form, Part};
+use serde_json::Value;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A user who waits longer gives up.
+const USER: Duration = Duration::from_secs(30);
+
+/// What a design costs.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    pub samples: u32,
+    pub steps: u32,
+}
+
+impl Effort {
+    /// Some ten milliseconds.
+    pub const SMALL: Self = Self { samples: 64, steps: 8 };
+    /// Some tenths of a second of the processor.
+    pub const LARGE: Self = Self { samples: 2048, steps: 24 };
+
+    /// Some seconds, on however many processors.
+    pub fn enormous() -> Self {
+        Self { samples: 100_000, steps: (12 * super::starve::processors()).clamp(8, 512) }
+    }
+}
+
+/// Somebody who asks the service.
+#[derive(Clone)]
+pub struct User {
+    client: Client,
+    api: SocketAddr,
+    /// A scan of a small part.
+    part: Arc<Vec<u8>>,
+}
+
+impl User {
+    pub fn new(api: SocketAddr, part: Vec<u8>) -> Result<Self, Failure> {
+        let client = Client::builder().no_proxy().timeout(USER).build();
+        Ok(Self { client: client.map_err(Failure::internal)?, api, part: Arc::new(part) })
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Asks for the models; what comes of it is for the service to count.
+    fn read(&self) {
+        let answer = self.client.get(format!("http://{}/v1/models", self.api)).send();
+        // The whole answer: a connection left in the middle would count as a user who hung up.
+        let _ = answer.and_then(reqwest::blocking::Response::bytes);
+    }
+
+    /// Submits a part; the id of the design when it is accepted.
+    pub fn submit(&self, effort: Effort) -> Option<String> {
+        self.post(self.part.as_ref().clone(), effort)
+    }
+
+    /// Submits what is no scan: it is accepted, and its design fails.
+    fn submit_rubbish(&self) {
+        self.post(b"this is no scan".to_vec(), Effort::SMALL);
+    }
+
+    fn post(&self, scan: Vec<u8>, effort: Effort) -> Option<String> {
+        let form = Form::new()
+            .text("alloy", "316L")
+            .text("voxel_size_um", "5")
+            .text("samples", effort.samples.to_string())
+            .text("steps", effort.steps.to_string())
+            .part("scan", Part::bytes(scan).file_name("part.tif"));
+        let url = format!("http://{}/v1/designs", self.api);
+        let answer: Value = self.client.post(url).multipart(form).send().ok()?.json().ok()?;
+        answer["id"].as_str().map(str::to_owned)
+    }
+
+    /// The state of a design; `None` when the service does not say.
+    pub fn state(&self, id: &str) -> Option<String> {
+        let url = format!("http://{}/v1/designs/{id}", self.api);
+        let answer: Value = self.client.get(url).send().ok()?.json().ok()?;
+        answer["state"].as_str().map(str::to_owned)
+    }
+
+    /// Submits a part, asks to wait for the answer, and hangs up instead.
+    fn hang_up(&self) {
+        let form = self.written_form();
+        let head = format!(
+            "POST /v1/designs?wait=20 HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\
+             content-type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n",
+            self.api,
+            form.len()
+        );
+        if let Ok(mut stream) = TcpStream::connect_timeout(&self.api, USER) {
+            // The service has all of the request, and sees that nobody is there any more.
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&form));
+        }
+    }
+
+    /// The form as bytes: no HTTP client hangs up at a chosen moment.
+    fn written_form(&self) -> Vec<u8> {
+        let mut form = Vec::new();
+        for (name, value) in [("alloy", "316L"), ("samples", "64"), ("steps", "8")] {
+            form.extend(part_head(name, "").into_bytes());
+            form.extend(value.as_bytes());
+        }
+        form.extend(part_head("scan", "; filename=\"part.tif\"").into_bytes());
+        form.extend(self.part.iter());
+        form.extend(format!("\r\n--{BOUNDARY}--\r\n").into_bytes());
+        form
+    }
+}
+
+/// Between the parts of a form written by hand.
+const BOUNDARY: &str = "part-of-the-form";
+
+fn part_head(name: &str, more: &str) -> String {
+    format!("\r\n--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"{more}\r\n\r\n")
+}
+
+/// A thread that does something again and again until this is dropped.
+pub struct Habit {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Habit {
+    fn of(mut act: impl FnMut() -> Duration + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !asked.load(Ordering::Acquire) {
+                let begun = Instant::now();
+                let every = act();
+                std::thread::sleep(every.saturating_sub(begun.elapsed()));
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    /// Users who hang up, and users who send what is no scan.
+    pub fn failing(user: User) -> Self {
+        let mut turn = 0_u32;
+        Self::of(move || {
+            user.hang_up();
+            turn = turn.wrapping_add(1);
+            if turn.is_multiple_of(2) {
+                user.submit_rubbish();
+            }
+            Duration::from_millis(600)
+        })
+    }
+
+    /// Users who send more and more small parts.
+    pub fn flooding(user: User) -> Self {
+        Self::of(move || {
+            user.submit(Effort::SMALL);
+            Duration::from_millis(300)
+        })
+    }
+}
+
+impl Drop for Habit {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Steady users, until this is dropped.
+pub struct Traffic {
+    reads_per_second: Arc<AtomicU32>,
+    _habits: Vec<Habit>,
+}
+
+/// Of ordinary users.
+const READS_PER_SECOND: u32 = 10;
+const A_DESIGN_EVERY: Duration = Duration::from_secs(2);
+
+impl Traffic {
+    /// Users who read, and some who submit, if `designs` says so.
+    pub fn start(user: &User, designs: bool) -> Self {
+        let reads_per_second = Arc::new(AtomicU32::new(READS_PER_SECOND));
+        let (reader, pace) = (user.clone(), Arc::clone(&reads_per_second));
+        let mut habits = vec![Habit::of(move || {
+            reader.read();
+            Duration::from_secs(1) / pace.load(Ordering::Relaxed).max(1)
+        })];
+        if designs {
+            let designer = user.clone();
+            habits.push(Habit::of(move || {
+                designer.submit(Effort::SMALL);
+                A_DESIGN_EVERY
+            }));
+        }
+        Self { reads_per_second, _habits: habits }
+    }
+
+    /// How often users read from now on.
+    pub fn pace(&self, reads_per_second: u32) {
+        self.reads_per_second.store(reads_per_second, Ordering::Relaxed);
+    }
+}

@@ -8,12 +8,15 @@
 //!
 //! Not read, with a clear error: colour, palettes, several channels or times, JPEG.
 
+mod budget;
 mod folder;
 mod metadata;
 mod pages;
+mod raw;
 mod samples;
 mod write;
 
+pub use budget::Limits;
 pub use write::{write_tiff_u8, write_tiff_u16};
 
 use crate::scan::hex;
@@ -25,25 +28,6 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
-
-/// How much a scan may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of decoded voxels.
-    pub decoded_bytes: u64,
-    /// Pages of a file, or files of a folder.
-    pub pages: usize,
-    /// Decoded bytes over bytes on disk. Deflate reaches 1030 on zeros; a real scan, being noise,
-    /// stays below 10.
-    pub expansion: u64,
-}
-
-impl Default for Limits {
-    /// 4 GiB, 65,536 pages, 1000 times.
-    fn default() -> Self {
-        Self { decoded_bytes: 4 << 30, pages: 65_536, expansion: 1000 }
-    }
-}
 
 /// How a scan is read.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -63,10 +47,13 @@ pub fn read_scan(path: &Path, options: &ReadOptions) -> Result<Scan, ImagingErro
         folder::read(path, &options.limits, &mut digest)?
     } else {
         let length = open(path)?.1;
-        hash_file(path, &mut digest)?;
-        let mut file = pages::Pages::open(path)?;
-        file.check_budget(file.count() as u64, length, &options.limits)?;
-        (file.decode()?, file.tags)
+        let file = pages::Pages::open(path)?;
+        options.limits.check(path, &file.page, (file.count() as u64, length))?;
+        // The hash is as slow as the voxels of an unpacked file, and needs no memory.
+        let (samples, hashed) =
+            rayon::join(|| file.decode(length), || hash_file(path, &mut digest));
+        let samples = samples.and_then(|samples| hashed.map(|()| samples))?;
+        (samples, file.tags)
     };
     scan(path, options, samples, (&tags, hex(&digest.finalize())))
 }

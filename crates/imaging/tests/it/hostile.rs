@@ -40,7 +40,7 @@ fn refusal(path: &Path) -> ImagingError {
 }
 
 /// A little-endian file of one directory with no more than the given entries, all of type LONG.
-fn header(entries: &[(u16, u32)], next: u32) -> Vec<u8> {
+pub fn header(entries: &[(u16, u32)], next: u32) -> Vec<u8> {
     let mut bytes = b"II\x2a\x00\x08\x00\x00\x00".to_vec();
     bytes.extend((entries.len() as u16).to_le_bytes());
     for &(tag, value) in entries {
@@ -53,7 +53,7 @@ fn header(entries: &[(u16, u32)], next: u32) -> Vec<u8> {
     bytes
 }
 
-fn page(width: u32, height: u32, next: u32) -> Vec<u8> {
+pub fn page(width: u32, height: u32, next: u32) -> Vec<u8> {
     let entries = [
         (256, width),
         (257, height),

@@ -7,4 +7,8 @@ mod files;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod peak;
+#[cfg(test)]
 mod synthetic;
+#[cfg(test)]
+mod thirteen;

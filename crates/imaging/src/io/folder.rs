@@ -28,8 +28,11 @@ pub(super) fn read(
     for (_, path) in &slices {
         stored += std::fs::metadata(path).map_err(|error| unreadable(path, error))?.len();
     }
-    let head = Pages::open(&first.1)?;
+    let head = Pages::open(&first.1, limits)?;
     let (page, tags) = (head.page, head.tags.clone());
+    if let Some(reason) = tags.ome_contradicts(slices.len()) {
+        return Err(ImagingError::Mixed { path: shown(folder), reason });
+    }
     limits.check(folder, &page, (slices.len() as u64, stored))?;
     let shape = [slices.len(), page.height, page.width];
     let mut samples = Samples::new(folder, shape, page.kind)?;
@@ -38,7 +41,7 @@ pub(super) fn read(
             || Ok(()),
             |(), index, place| {
                 let Some((name, path)) = slices.get(index) else { return Ok(()) };
-                let mut slice = slice(folder, (name, path), (&first.0, &page))?;
+                let mut slice = slice(folder, (name, path), (&first.0, &page, limits))?;
                 slice.decode_single(place)
             },
         )
@@ -59,9 +62,9 @@ pub(super) fn read(
 fn slice(
     folder: &Path,
     (name, path): (&str, &Path),
-    (first, page): (&str, &PageKind),
+    (first, page, limits): (&str, &PageKind, &Limits),
 ) -> Result<Pages, ImagingError> {
-    let slice = Pages::open(path)?;
+    let slice = Pages::open(path, limits)?;
     if slice.count() != 1 {
         let reason = format!("{} has {} pages, not one", clean(name), slice.count());
         return Err(ImagingError::Slices { path: shown(folder), reason });

@@ -40,7 +40,7 @@ pub(super) struct Pages {
 
 impl Pages {
     /// Walks all directories. Refuses pages that differ, colour, and more than can be.
-    pub(super) fn open(path: &Path) -> Result<Self, ImagingError> {
+    pub(super) fn open(path: &Path, budget: &Limits) -> Result<Self, ImagingError> {
         let (reader, length) = open(path)?;
         let fault = |error: TiffError| explain(path, error);
         let mut decoder = Decoder::new(reader).map_err(fault)?.with_limits(limits(0, length));
@@ -50,11 +50,9 @@ impl Pages {
         let contiguous = contiguous_slices(path, &mut decoder, (&tags, page, length))?;
         let mut directories = 1;
         while decoder.more_images() {
-            // Each directory takes bytes of the file, so this ends; the cap keeps it short.
-            if directories >= Limits::default().pages {
-                let reason = format!("more than {directories} pages");
-                return Err(ImagingError::TooLarge { path: shown(path), reason });
-            }
+            // Each directory takes bytes of the file, so this ends; but many may share the same
+            // long list of strips, so it ends as soon as the budget does.
+            budget.check(path, &page, (directories as u64 + 1, length))?;
             decoder.next_image().map_err(fault)?;
             directories += 1;
             let other = page_kind(path, &mut decoder, directories)?;

@@ -1,11 +1,13 @@
-//! Voxels without any frame of their own: bytes of a known type from a known place.
+//! Voxels without any frame of their own: bytes of a known type from a known place, or a packed
+//! stream of them.
 
 use super::budget::PageKind;
 use super::samples::{Page, Samples};
 use super::{shown, unreadable};
 use crate::ImagingError;
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Where voxels begin in a file, and the order of their bytes.
@@ -13,6 +15,13 @@ use std::path::Path;
 pub(super) struct Layout {
     pub offset: u64,
     pub big_endian: bool,
+}
+
+/// How voxels are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Gzip,
+    Zlib,
 }
 
 /// Reads pages that lie one behind the other, on all threads, each straight into its place. The
@@ -35,6 +44,39 @@ pub(super) fn read(
         *at = Some(index + 1);
         read_page(file, buffer, (kind, layout.big_endian), page).map_err(|error| ended(path, error))
     })
+}
+
+/// Reads a packed volume; bytes beyond it are as wrong as missing ones.
+pub(super) fn unpack(
+    path: &Path,
+    packing: Packing,
+    (layout, kind): (&Layout, &PageKind),
+    samples: &mut Samples,
+) -> Result<(), ImagingError> {
+    let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
+    file.seek(SeekFrom::Start(layout.offset)).map_err(|error| unreadable(path, error))?;
+    let packed = BufReader::with_capacity(1 << 18, file);
+    match packing {
+        Packing::Gzip => unpack_from(path, MultiGzDecoder::new(packed), (layout, kind), samples),
+        Packing::Zlib => unpack_from(path, ZlibDecoder::new(packed), (layout, kind), samples),
+    }
+}
+
+fn unpack_from(
+    path: &Path,
+    mut stream: impl Read,
+    (layout, kind): (&Layout, &PageKind),
+    samples: &mut Samples,
+) -> Result<(), ImagingError> {
+    let mut buffer = Vec::new();
+    for mut page in samples.pages() {
+        read_page(&mut stream, &mut buffer, (kind, layout.big_endian), &mut page)
+            .map_err(|error| ended(path, error))?;
+    }
+    match stream.read(&mut [0]).map_err(|error| ended(path, error))? {
+        0 => Ok(()),
+        _ => Err(damaged(path, "it unpacks to more voxels than its header says".to_owned())),
+    }
 }
 
 /// Fills a page with the next bytes.

@@ -5,6 +5,10 @@ mod analysis;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod headers;
+#[cfg(test)]
+mod headers_hostile;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod peak;

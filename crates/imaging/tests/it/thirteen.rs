@@ -10,10 +10,10 @@ use std::path::Path;
 use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, colortype};
 
 /// What a refusal may take: buffers, and nothing for voxels.
-const REFUSAL_BYTES: usize = 2 << 20;
+pub const REFUSAL_BYTES: usize = 2 << 20;
 
 /// A zlib stream of so many MiB of zeros, a thousandth as long, without packing them all.
-fn zeros(mebibytes: usize) -> Vec<u8> {
+pub fn zeros(mebibytes: usize) -> Vec<u8> {
     let mut packer = flate2::Compress::new(flate2::Compression::best(), true);
     let zeros = vec![0u8; 1 << 20];
     let mut pack = |flush| {

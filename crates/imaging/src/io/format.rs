@@ -28,7 +28,7 @@ impl Format {
         let mut head = Vec::new();
         reader.take(16).read_to_end(&mut head).map_err(|error| unreadable(path, error))?;
         Ok(match extension(path).as_str() {
-            _ if TIFF.iter().any(|first| head.starts_with(*first)) => Self::Tiff,
+            _ if TIFF.iter().any(|first| head.starts_with(first)) => Self::Tiff,
             _ if head.starts_with(b"NRRD") => Self::Nrrd,
             _ if head.starts_with(b"ObjectType") || head.starts_with(b"NDims") => Self::MetaImage,
             "mhd" | "mha" => Self::MetaImage,

@@ -8,7 +8,7 @@ use super::budget::PageKind;
 use super::raw::{self, Layout, Packing};
 use super::samples::Samples;
 use super::spacing::Look;
-use super::{ReadOptions, clean, hash_file, shown, unreadable};
+use super::{ReadOptions, excerpt, hash_file, shown, unreadable};
 use crate::ImagingError;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -154,7 +154,7 @@ impl Fields {
             let Some((name, value)) = line.split_once(separator) else { continue };
             let name = name.trim().to_lowercase();
             if fields.iter().any(|(other, _)| *other == name) {
-                return Err(damaged(path, format!("its header says {} twice", clean(&name))));
+                return Err(damaged(path, format!("its header says {} twice", excerpt(&name, 60))));
             }
             fields.push((name, value.trim().to_owned()));
         }
@@ -176,7 +176,7 @@ impl Fields {
 
     /// The error that a value is not one that can be read here.
     pub(super) fn unsupported(&self, name: &str, value: &str) -> ImagingError {
-        let value: String = clean(value).chars().take(60).collect();
+        let value = excerpt(value, 60);
         unsupported(&self.path, format!("its header says {name} {value}, which is not read here"))
     }
 
@@ -200,7 +200,7 @@ pub(super) fn shape(path: &Path, text: &str) -> Result<[usize; 3], ImagingError>
     match (counts.as_slice(), text.split_whitespace().count()) {
         ([x, y, z], 3) if *x > 0 && *y > 0 && *z > 0 => Ok([*z, *y, *x].map(|n| n as usize)),
         _ => {
-            let text: String = clean(text).chars().take(60).collect();
+            let text = excerpt(text, 60);
             Err(damaged(path, format!("its header gives the size {text}; three counts are needed")))
         }
     }
@@ -213,7 +213,7 @@ pub(super) fn companion(
     name: &str,
     options: &ReadOptions,
 ) -> Result<PathBuf, ImagingError> {
-    let told: String = clean(name).chars().take(80).collect();
+    let told = excerpt(name, 80);
     if !options.data_files {
         let reason = format!("its voxels are in another file, {told}; give one file with both");
         return Err(unsupported(path, reason));

@@ -62,7 +62,7 @@ fn ome(tags: &Tags) -> Look {
         let scale = micrometres_per(unit.as_deref().unwrap_or("um"))?;
         Some(value * scale).filter(|v| v.is_finite() && *v > 0.0)
     };
-    let shown: String = super::clean(&x).chars().take(40).collect();
+    let shown = super::excerpt(&x, 40);
     let across = size("X").ok_or("OME-XML PhysicalSizeX (unreadable)")?;
     Ok(Found {
         z: size("Z"),
@@ -75,7 +75,7 @@ fn ome(tags: &Tags) -> Look {
 fn imagej(tags: &Tags) -> Look {
     let unit = tags.imagej("unit").ok_or("ImageJ unit and spacing (absent)")?.trim();
     let Some(scale) = micrometres_per(unit) else {
-        let unit: String = super::clean(unit).chars().take(20).collect();
+        let unit = super::excerpt(unit, 20);
         return Err(format!("ImageJ unit and spacing (unit \"{unit}\" is no length)"));
     };
     let positive = |v: &f64| v.is_finite() && *v > 0.0;

@@ -151,3 +151,8 @@ fn shown(path: &Path) -> String {
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
+
+/// The first characters of a text from outside, without control characters.
+fn excerpt(text: &str, most: usize) -> String {
+    clean(&text.chars().take(most).collect::<String>())
+}

@@ -5,7 +5,7 @@
 use super::header::{self, Fields, Header, companion};
 use super::raw::Packing;
 use super::spacing::{Look, spacing};
-use super::{ReadOptions, clean};
+use super::{ReadOptions, excerpt};
 use crate::{ImagingError, VoxelSizeSource};
 use std::path::Path;
 
@@ -90,7 +90,7 @@ fn spacings(fields: &Fields) -> Look {
         (None, None) => return Err("NRRD spacings (absent)".to_owned()),
     };
     let Some(units) = fields.get(&["space units", "units"]) else {
-        let text: String = clean(&text).chars().take(60).collect();
+        let text = excerpt(&text, 60);
         return Err(format!("{name} ({text} without units)"));
     };
     // Quoted, and what stands between the quotes is the unit.

@@ -4,7 +4,7 @@ use super::budget::PageKind;
 use super::metadata::Tags;
 use super::raw::{self, Layout};
 use super::samples::{Page, Samples, kind_name};
-use super::{Limits, clean, open, shown};
+use super::{Limits, excerpt, open, shown};
 use crate::ImagingError;
 use std::fs::File;
 use std::io::BufReader;
@@ -278,7 +278,7 @@ fn explain(path: &Path, error: TiffError) -> ImagingError {
             TiffFormatError::TiffSignatureNotFound | TiffFormatError::TiffSignatureInvalid,
         ) => ImagingError::NotTiff { path },
         TiffError::UnsupportedError(error) => {
-            ImagingError::Unsupported { path, reason: clean(&error.to_string()) }
+            ImagingError::Unsupported { path, reason: excerpt(&error.to_string(), 200) }
         }
         TiffError::LimitsExceeded => {
             ImagingError::TooLarge { path, reason: "a tag or strip exceeds the limits".to_owned() }
@@ -286,6 +286,6 @@ fn explain(path: &Path, error: TiffError) -> ImagingError {
         TiffError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             ImagingError::Damaged { path, reason: "the file ends early".to_owned() }
         }
-        other => ImagingError::Damaged { path, reason: clean(&other.to_string()) },
+        other => ImagingError::Damaged { path, reason: excerpt(&other.to_string(), 200) },
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn spacing(
     units: [&str; 3],
     source: VoxelSizeSource,
 ) -> Look {
-    let shown: String = super::clean(text).chars().take(60).collect();
+    let shown = super::excerpt(text, 60);
     let numbers: Option<Vec<f64>> = text.split_whitespace().map(|n| n.parse().ok()).collect();
     let Ok([x, y, z]) = <[f64; 3]>::try_from(numbers.unwrap_or_default()) else {
         return Err(format!("{name} ({shown} is not three numbers)"));
@@ -79,7 +79,7 @@ pub(super) fn spacing(
     let mut edges = [x, y, z];
     for (edge, unit) in edges.iter_mut().zip(units) {
         let Some(scale) = micrometres_per(unit) else {
-            let unit: String = super::clean(unit).chars().take(20).collect();
+            let unit = super::excerpt(unit, 20);
             return Err(format!("{name} ({shown} in \"{unit}\", which is no length)"));
         };
         *edge = edge.abs() * scale;
@@ -88,7 +88,7 @@ pub(super) fn spacing(
         return Err(format!("{name} ({shown})"));
     }
     let [x, y, z] = edges;
-    let text = format!("{name} {shown} {}", super::clean(units[0]));
+    let text = format!("{name} {shown} {}", super::excerpt(units[0].trim(), 20));
     Ok(Found { z: Some(z), xy: Some([x, y]), source, text })
 }
 

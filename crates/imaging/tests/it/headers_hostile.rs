@@ -10,7 +10,7 @@ use std::path::Path;
 fn refusal(path: &Path) -> (String, &'static str) {
     let error = try_read(path).unwrap_err();
     let text = error.to_string();
-    assert!(!text.chars().any(char::is_control), "{text:?}");
+    assert!(!text.chars().any(char::is_control) && text.len() < 1000, "{text:?}");
     (text, error.code())
 }
 
@@ -121,6 +121,8 @@ fn what_is_not_one_grey_volume_is_refused() {
         ("a.nrrd", NRRD.replace("endian: little\n", ""), "endian"),
         ("a.nrrd", format!("{NRRD}data file: LIST\n"), "data file"),
         ("a.nrrd", format!("{NRRD}sizes: 1 2 3\n"), "twice"),
+        ("a.nrrd", format!("{NRRD}{0}: 1\n{0}: 1\n", "n".repeat(9000)), "twice"),
+        ("a.nrrd", NRRD.replace("unsigned short", &"u".repeat(9000)), "type"),
         ("a.nrrd", NRRD.replace("11 10 9", "11 10"), "three counts"),
         ("a.nrrd", NRRD.replace("11 10 9", "0 10 9"), "three counts"),
         ("a.mhd", format!("{META_IMAGE}ElementDataFile = s%03d.raw 1 9 1\n"), "ElementDataFile"),

@@ -66,7 +66,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct ScanArgs {
-    /// Multi-page TIFF, or a directory of TIFF slices; pages go up along the build direction
+    /// TIFF file or directory, NRRD, MetaImage, .vgi, .pcr; pages go up along the build direction
     pub scan: PathBuf,
     /// Edge of a voxel in um; needed when the file does not say
     #[arg(long, value_name = "UM", value_parser = voxel_size)]
@@ -75,7 +75,7 @@ pub struct ScanArgs {
 
 #[derive(Debug, Args)]
 pub struct DesignArgs {
-    /// Multi-page TIFF, or a directory of TIFF slices; pages go up along the build direction
+    /// TIFF file or directory, NRRD, MetaImage, .vgi, .pcr; pages go up along the build direction
     #[arg(required_unless_present = "observation")]
     pub scan: Option<PathBuf>,
     /// Edge of a voxel in um; needed when the file does not say

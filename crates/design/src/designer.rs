@@ -27,6 +27,7 @@ pub struct Designer {
     reference: DescriptorReference,
     /// Or why there is none: a model answers without it, but cannot be scored while it serves.
     validation: Result<ValidationSet, String>,
+    data_files: bool,
 }
 
 /// One answer with the draws behind it.
@@ -47,7 +48,7 @@ impl Designer {
         let phantom = Phantom::from_bytes(bundled::PHANTOM, bundled::PHANTOM_VOXELS)?;
         let (record, rows) = (bundled::VALIDATION, bundled::VALIDATION_ROWS);
         let validation = ValidationSet::from_bytes(record, rows, model.digest());
-        Ok(Self { reference: model.reference(), model, phantom, validation })
+        Ok(Self { reference: model.reference(), model, phantom, validation, data_files: false })
     }
 
     /// The model in a directory that `microdiff train` wrote.
@@ -55,7 +56,14 @@ impl Designer {
         let model = Model::open(directory)?;
         let phantom = Phantom::open(directory)?;
         let validation = ValidationSet::open(directory, model.digest());
-        Ok(Self { reference: model.reference(), model, phantom, validation })
+        Ok(Self { reference: model.reference(), model, phantom, validation, data_files: false })
+    }
+
+    /// Reads also scans whose header and voxels are two files, as the owner of a folder wants it
+    /// and a service that is sent files must not.
+    #[must_use]
+    pub fn with_data_files(self) -> Self {
+        Self { data_files: true, ..self }
     }
 
     /// What the model is.
@@ -125,7 +133,11 @@ impl Designer {
         Process::inferred(request.process.name())?;
         let mut stopwatch = Stopwatch::start(observer);
         stopwatch.begin(Phase::Load);
-        let options = io::ReadOptions { voxel_size: request.voxel_size, ..Default::default() };
+        let options = io::ReadOptions {
+            voxel_size: request.voxel_size,
+            data_files: self.data_files,
+            ..Default::default()
+        };
         let scan = io::read_scan(scan, &options)?;
         let voxel_size = scan.require_voxel_size()?;
         stopwatch.end(Phase::Load);

@@ -59,6 +59,14 @@ pub enum VoxelSizeSource {
     ImageJ,
     /// The TIFF tags XResolution and ResolutionUnit.
     ResolutionTags,
+    /// Spacings or space directions of an NRRD header, with their units.
+    Nrrd,
+    /// `ElementSpacing` of a MetaImage header.
+    MetaImage,
+    /// Resolution and unit of a `.vgi` file.
+    Vgi,
+    /// `VoxelSizeRec` of a `.pcr` file.
+    Pcr,
 }
 
 /// A voxel size with its origin.

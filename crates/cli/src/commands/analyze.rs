@@ -35,7 +35,11 @@ pub fn run(args: &AnalyzeArgs) -> Result<(), Failure> {
 }
 
 fn measure(args: &AnalyzeArgs) -> Result<(Scan, Analysis), ImagingError> {
-    let options = io::ReadOptions { voxel_size: args.scan.voxel_size, ..Default::default() };
+    let options = io::ReadOptions {
+        voxel_size: args.scan.voxel_size,
+        data_files: true,
+        ..Default::default()
+    };
     let scan = io::read_scan(&args.scan.scan, &options)?;
     let voxel_size = scan.require_voxel_size()?;
     let analysis = analyze(&scan, voxel_size, &AnalysisOptions::default(), &mut ())?;

@@ -28,7 +28,8 @@ pub fn run(args: &DesignArgs) -> Result<(), Failure> {
         steps: args.steps,
         seed: args.seed,
     };
-    let design = designer(args.model.as_deref())?.design(scan, &request, &mut ())?;
+    let designer = designer(args.model.as_deref())?.with_data_files();
+    let design = designer.design(scan, &request, &mut ())?;
     if let Some(path) = &args.draws {
         output::write_file(path, csv(&design).as_bytes())?;
     }

@@ -4,6 +4,7 @@
 //! names. Names must share everything but that number, and the numbers must follow one another: a
 //! gap is a missing slice, and a stack without it would be silently squeezed.
 
+use super::budget::PageKind;
 use super::metadata::Tags;
 use super::pages::Pages;
 use super::samples::Samples;
@@ -27,34 +28,53 @@ pub(super) fn read(
     for (_, path) in &slices {
         stored += std::fs::metadata(path).map_err(|error| unreadable(path, error))?.len();
     }
-    let head = Pages::open(&first.1)?;
+    let head = Pages::open(&first.1, limits)?;
     let (page, tags) = (head.page, head.tags.clone());
-    head.check_budget(slices.len() as u64, stored, limits)?;
-    let shape = [slices.len(), page.height, page.width];
-    let mut samples = Samples::new(shape, page.kind)
-        .ok_or_else(|| unusable("not enough memory for its voxels".to_owned()))?;
-    for (index, (name, path)) in slices.iter().enumerate() {
-        digest.update((name.len() as u64).to_le_bytes());
-        digest.update(name.as_bytes());
-        hash_file(path, digest)?;
-        let mut slice = Pages::open(path)?;
-        if slice.count() != 1 {
-            let reason = format!("{} has {} pages, not one", clean(name), slice.count());
-            return Err(unusable(reason));
-        }
-        if slice.page != page {
-            let reason = format!(
-                "{} is {}, {} is {}",
-                clean(name),
-                slice.page.text(),
-                clean(&first.0),
-                page.text()
-            );
-            return Err(ImagingError::Mixed { path: shown(folder), reason });
-        }
-        slice.decode_page(0, index, &mut samples)?;
+    if let Some(reason) = tags.ome_contradicts(slices.len()) {
+        return Err(ImagingError::Mixed { path: shown(folder), reason });
     }
+    limits.check(folder, &page, (slices.len() as u64, stored))?;
+    let shape = [slices.len(), page.height, page.width];
+    let mut samples = Samples::new(folder, shape, page.kind)?;
+    let decode = || {
+        samples.fill(
+            || Ok(()),
+            |(), index, place| {
+                let Some((name, path)) = slices.get(index) else { return Ok(()) };
+                let mut slice = slice(folder, (name, path), (&first.0, &page, limits))?;
+                slice.decode_single(place)
+            },
+        )
+    };
+    let hash = || {
+        slices.iter().try_for_each(|(name, path)| {
+            digest.update((name.len() as u64).to_le_bytes());
+            digest.update(name.as_bytes());
+            hash_file(path, digest)
+        })
+    };
+    let (decoded, hashed) = rayon::join(decode, hash);
+    decoded.and(hashed)?;
     Ok((samples, tags))
+}
+
+/// Opens one slice; refuses one that is not like the first.
+fn slice(
+    folder: &Path,
+    (name, path): (&str, &Path),
+    (first, page, limits): (&str, &PageKind, &Limits),
+) -> Result<Pages, ImagingError> {
+    let slice = Pages::open(path, limits)?;
+    if slice.count() != 1 {
+        let reason = format!("{} has {} pages, not one", clean(name), slice.count());
+        return Err(ImagingError::Slices { path: shown(folder), reason });
+    }
+    if slice.page != *page {
+        let (other, own) = (slice.page.text(), page.text());
+        let reason = format!("{} is {other}, {} is {own}", clean(name), clean(first));
+        return Err(ImagingError::Mixed { path: shown(folder), reason });
+    }
+    Ok(slice)
 }
 
 /// Names and paths of the slices in order.

@@ -1,10 +1,10 @@
 //! Where a TIFF file says how large a voxel is.
 
-use crate::{ImagingError, KnownVoxelSize, VoxelSizeSource};
-use microdiff_domain::VoxelSize;
+use super::ome::{attribute, pixels};
+use super::spacing::{Found, Look, micrometres_per};
+use crate::VoxelSizeSource;
+use std::borrow::Cow;
 
-/// Spacings may differ by this share and still count as cubic.
-const CUBIC_TOLERANCE: f64 = 0.01;
 /// Resolutions programs write when they know none, in dots per inch.
 const DEFAULT_DPI: [f64; 2] = [72.0, 96.0];
 
@@ -31,94 +31,51 @@ impl Tags {
         self.imagej(key).and_then(|text| text.trim().parse().ok()).unwrap_or(1)
     }
 
-    /// The value of an attribute of OME-XML.
-    pub(super) fn ome(&self, attribute: &str) -> Option<&str> {
-        let pixels = self.description.split_once("<Pixels")?.1.split('>').next()?;
-        let value = pixels.split_once(&format!(" {attribute}=\""))?.1;
-        value.split('"').next()
+    /// The value of an attribute of the volume in OME-XML.
+    pub(super) fn ome(&self, name: &str) -> Option<Cow<'_, str>> {
+        attribute(pixels(&self.description).next()?, name)
     }
-}
 
-/// A spacing found in a file, in µm: along z if given, and across.
-struct Found {
-    z: Option<f64>,
-    xy: Option<[f64; 2]>,
-    source: VoxelSizeSource,
-    text: String,
-}
-
-/// Where a voxel size may stand, the most telling first.
-const LOOKS: [Look; 3] = [ome, imagej, resolution];
-
-/// Finds a voxel size in one place, or says in words what was there instead.
-type Look = fn(&Tags) -> Result<Found, String>;
-
-/// The voxel size, and in words where it was looked for in vain. `given` wins over the file.
-pub(super) fn voxel_size(
-    tags: &Tags,
-    given: Option<VoxelSize>,
-) -> Result<(Option<KnownVoxelSize>, String), ImagingError> {
-    if let Some(size) = given {
-        let said = LOOKS.iter().find_map(|look| look(tags).and_then(edge).ok()?.ok());
-        let text = match said {
-            Some(other) if (other.size.get() / size.get() - 1.0).abs() > CUBIC_TOLERANCE => {
-                format!("given: {size}, although the file says {} ({})", other.size, other.text)
-            }
-            _ => format!("given: {size}"),
-        };
-        let known = KnownVoxelSize { size, source: VoxelSizeSource::Option, text };
-        return Ok((Some(known), String::new()));
-    }
-    let mut looked = Vec::new();
-    for look in LOOKS {
-        match look(tags).and_then(edge) {
-            Ok(known) => return Ok((Some(known?), String::new())),
-            Err(vain) => looked.push(vain),
+    /// Why `count` slices are not the volume that OME-XML describes, if they are not: the other
+    /// slices may be in other files, or lost.
+    pub(super) fn ome_contradicts(&self, count: usize) -> Option<String> {
+        let volumes = pixels(&self.description).count();
+        if volumes > 1 {
+            return Some(format!("its OME-XML describes {volumes} images; give one volume"));
         }
-    }
-    Ok((None, looked.join(", ")))
-}
-
-/// The edge of a cubic voxel; an outer error says why there is none, an inner one refuses.
-fn edge(found: Found) -> Result<Result<KnownVoxelSize, ImagingError>, String> {
-    let [x, y] = match (found.xy, found.z) {
-        (Some(xy), _) => xy,
-        (None, Some(z)) => [z, z],
-        (None, None) => return Err(format!("{} (no number)", found.text)),
-    };
-    let z = found.z.unwrap_or(x);
-    for other in [y, z] {
-        if (other / x - 1.0).abs() > CUBIC_TOLERANCE {
-            let round = |v: f64| (v * 1e4).round() / 1e4;
-            return Ok(Err(ImagingError::NotCubic { z_um: round(other), xy_um: round(x) }));
-        }
-    }
-    match VoxelSize::micrometres(x) {
-        Ok(size) => Ok(Ok(KnownVoxelSize { size, source: found.source, text: found.text })),
-        Err(_) => Err(format!("{} (gives {x} um, not a voxel size)", found.text)),
+        let promised: u64 = self.ome("SizeZ")?.trim().parse().ok()?;
+        (promised != count as u64)
+            .then(|| format!("its OME-XML promises {promised} slices, there are {count}"))
     }
 }
 
-fn ome(tags: &Tags) -> Result<Found, String> {
+/// What stands in each place where a voxel size may be, the most telling first.
+pub(super) fn looks(tags: &Tags) -> Vec<Look> {
+    vec![ome(tags), imagej(tags), resolution(tags)]
+}
+
+fn ome(tags: &Tags) -> Look {
     let x = tags.ome("PhysicalSizeX").ok_or("OME-XML PhysicalSizeX (absent)")?;
     let size = |axis: &str| {
-        let value: f64 = tags.ome(&format!("PhysicalSize{axis}"))?.parse().ok()?;
-        let unit = tags.ome(&format!("PhysicalSize{axis}Unit")).unwrap_or("um");
-        Some(value * micrometres_per(unit)?).filter(|v| v.is_finite() && *v > 0.0)
+        let value: f64 = tags.ome(&format!("PhysicalSize{axis}"))?.trim().parse().ok()?;
+        let unit = tags.ome(&format!("PhysicalSize{axis}Unit"));
+        let scale = micrometres_per(unit.as_deref().unwrap_or("um"))?;
+        Some(value * scale).filter(|v| v.is_finite() && *v > 0.0)
     };
+    let shown = super::excerpt(&x, 40);
     let across = size("X").ok_or("OME-XML PhysicalSizeX (unreadable)")?;
     Ok(Found {
         z: size("Z"),
         xy: Some([across, size("Y").unwrap_or(across)]),
         source: VoxelSizeSource::OmeXml,
-        text: format!("OME-XML PhysicalSizeX={}", super::clean(x)),
+        text: format!("OME-XML PhysicalSizeX={shown}"),
     })
 }
 
-fn imagej(tags: &Tags) -> Result<Found, String> {
+fn imagej(tags: &Tags) -> Look {
     let unit = tags.imagej("unit").ok_or("ImageJ unit and spacing (absent)")?.trim();
     let Some(scale) = micrometres_per(unit) else {
-        let unit: String = super::clean(unit).chars().take(20).collect();
+        let unit = super::excerpt(unit, 20);
         return Err(format!("ImageJ unit and spacing (unit \"{unit}\" is no length)"));
     };
     let positive = |v: &f64| v.is_finite() && *v > 0.0;
@@ -138,7 +95,7 @@ fn imagej(tags: &Tags) -> Result<Found, String> {
     })
 }
 
-fn resolution(tags: &Tags) -> Result<Found, String> {
+fn resolution(tags: &Tags) -> Look {
     let [x, y] = tags.resolution;
     let x = x.filter(|v| v.is_finite() && *v > 0.0).ok_or("XResolution (absent)")?;
     let (unit_um, unit) = match tags.unit {
@@ -159,25 +116,15 @@ fn resolution(tags: &Tags) -> Result<Found, String> {
     })
 }
 
-fn micrometres_per(unit: &str) -> Option<f64> {
-    let unit = unit.trim().replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace('\u{3bc}', "µ");
-    Some(match unit.to_lowercase().as_str() {
-        "um" | "µm" | "micron" | "microns" | "micrometer" | "micrometre" => 1.0,
-        "nm" | "nanometer" | "nanometre" => 1e-3,
-        "mm" | "millimeter" | "millimetre" => 1e3,
-        "cm" | "centimeter" | "centimetre" => 1e4,
-        "m" | "meter" | "metre" => 1e6,
-        "inch" | "in" | "inches" => 25_400.0,
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::spacing::voxel_size;
     use super::*;
+    use crate::ImagingError;
+    use microdiff_domain::VoxelSize;
 
     fn found(tags: &Tags) -> f64 {
-        voxel_size(tags, None).unwrap().0.unwrap().size.get()
+        voxel_size(looks(tags), None).unwrap().0.unwrap().size.get()
     }
 
     #[test]
@@ -198,7 +145,7 @@ mod tests {
     #[test]
     fn screen_resolutions_are_no_voxel_sizes() {
         let tags = Tags { resolution: [Some(96.0); 2], unit: 2, ..Tags::default() };
-        let (none, looked) = voxel_size(&tags, None).unwrap();
+        let (none, looked) = voxel_size(looks(&tags), None).unwrap();
         assert!(none.is_none());
         assert!(looked.contains("OME-XML") && looked.contains("ImageJ"), "{looked}");
         assert!(looked.contains("default"), "{looked}");
@@ -208,8 +155,8 @@ mod tests {
     fn bricks_are_refused_unless_the_edge_is_given() {
         let description = "ImageJ=1.54\nspacing=5\nunit=um\n".to_owned();
         let tags = Tags { description, resolution: [Some(0.5); 2], unit: 1 };
-        assert!(matches!(voxel_size(&tags, None), Err(ImagingError::NotCubic { .. })));
+        assert!(matches!(voxel_size(looks(&tags), None), Err(ImagingError::NotCubic { .. })));
         let given = VoxelSize::micrometres(2.0).unwrap();
-        assert_eq!(voxel_size(&tags, Some(given)).unwrap().0.unwrap().size, given);
+        assert_eq!(voxel_size(looks(&tags), Some(given)).unwrap().0.unwrap().size, given);
     }
 }

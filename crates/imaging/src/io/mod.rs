@@ -2,85 +2,105 @@
 //!
 //! Reads a multi-page TIFF (8, 16, 32, 64 bit integers, 16, 32, 64 bit floats; none, LZW, deflate,
 //! zstd, PackBits; BigTIFF; tiles and strips; ImageJ stacks, also those with one directory for all
-//! slices) or a folder of single-page slices. Everything a header promises is checked against a
-//! budget and against the length of the file before memory is taken, and every page before the
-//! first is decoded: nothing is dropped in silence.
+//! slices), a folder of single-page slices, or raw voxels with a header: NRRD, MetaImage, `.vgi` and
+//! `.pcr`. Everything a header promises is checked against a budget and against the length of the
+//! file before memory is taken, and every page before the first is decoded: nothing is dropped in
+//! silence.
 //!
 //! Not read, with a clear error: colour, palettes, several channels or times, JPEG.
 
+mod budget;
 mod folder;
+mod format;
+mod header;
+mod ini;
+mod meta_image;
 mod metadata;
+mod nrrd;
+mod ome;
 mod pages;
+mod raw;
 mod samples;
+mod spacing;
 mod write;
 
+pub use budget::Limits;
 pub use write::{write_tiff_u8, write_tiff_u16};
 
 use crate::scan::hex;
 use crate::{ImagingError, Scan};
-use metadata::{Tags, voxel_size};
+use format::Format;
+use metadata::looks;
 use microdiff_domain::VoxelSize;
 use samples::Samples;
 use sha2::{Digest, Sha256};
+use spacing::{Look, voxel_size};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
-
-/// How much a scan may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of decoded voxels.
-    pub decoded_bytes: u64,
-    /// Pages of a file, or files of a folder.
-    pub pages: usize,
-    /// Decoded bytes over bytes on disk. Deflate reaches 1030 on zeros; a real scan, being noise,
-    /// stays below 10.
-    pub expansion: u64,
-}
-
-impl Default for Limits {
-    /// 4 GiB, 65,536 pages, 1000 times.
-    fn default() -> Self {
-        Self { decoded_bytes: 4 << 30, pages: 65_536, expansion: 1000 }
-    }
-}
 
 /// How a scan is read.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ReadOptions {
     /// Voxel size to use whatever the file says.
     pub voxel_size: Option<VoxelSize>,
+    /// Whether a header may name a data file, or a data file be read by the header beside it. Off
+    /// for files from strangers, whose neighbours are not theirs.
+    pub data_files: bool,
     /// Budget.
     pub limits: Limits,
 }
 
-/// Reads a scan from a TIFF file or a folder of slices. A voxel size that is nowhere to be found
-/// is not an error here, see [`Scan::require_voxel_size`].
+/// Reads a scan from a file or a folder of slices. A voxel size that is nowhere to be found is not
+/// an error here, see [`Scan::require_voxel_size`].
 pub fn read_scan(path: &Path, options: &ReadOptions) -> Result<Scan, ImagingError> {
     let meta = std::fs::metadata(path).map_err(|source| unreadable(path, source))?;
     let mut digest = Sha256::new();
-    let (samples, tags) = if meta.is_dir() {
-        folder::read(path, &options.limits, &mut digest)?
+    let (samples, looks) = if meta.is_dir() {
+        let (samples, tags) = folder::read(path, &options.limits, &mut digest)?;
+        (samples, looks(&tags))
     } else {
-        let length = open(path)?.1;
-        hash_file(path, &mut digest)?;
-        let mut file = pages::Pages::open(path)?;
-        file.check_budget(file.count() as u64, length, &options.limits)?;
-        (file.decode()?, file.tags)
+        read_file(path, options, &mut digest)?
     };
-    scan(path, options, samples, (&tags, hex(&digest.finalize())))
-}
-
-fn scan(
-    path: &Path,
-    options: &ReadOptions,
-    samples: Samples,
-    (tags, sha256): (&Tags, String),
-) -> Result<Scan, ImagingError> {
-    let (voxel_size, voxel_size_looked) = voxel_size(tags, options.voxel_size)?;
+    let (voxel_size, voxel_size_looked) = voxel_size(looks, options.voxel_size)?;
     let source_type = samples.source_type();
     let (voxels, grey_map) = samples.into_voxels(path)?;
+    let sha256 = hex(&digest.finalize());
     Ok(Scan { voxels, grey_map, source_type, voxel_size, voxel_size_looked, sha256 })
+}
+
+fn read_file(
+    path: &Path,
+    options: &ReadOptions,
+    digest: &mut Sha256,
+) -> Result<(Samples, Vec<Look>), ImagingError> {
+    let (path, header) = match Format::of(path)? {
+        Format::Tiff => return read_tiff(path, &options.limits, digest),
+        Format::Nrrd => (path.to_owned(), nrrd::open(path, options)?),
+        Format::MetaImage => (path.to_owned(), meta_image::open(path, options)?),
+        Format::Vgi => (path.to_owned(), ini::vgi(path, options)?),
+        Format::Pcr => (path.to_owned(), ini::pcr(path, options)?),
+        Format::Bare => format::beside(path, options)?,
+    };
+    let samples = header.read(&path, options, digest)?;
+    Ok((samples, vec![header.spacing]))
+}
+
+fn read_tiff(
+    path: &Path,
+    limits: &Limits,
+    digest: &mut Sha256,
+) -> Result<(Samples, Vec<Look>), ImagingError> {
+    let length = open(path)?.1;
+    let file = pages::Pages::open(path, limits)?;
+    if let Some(reason) = file.tags.ome_contradicts(file.count()) {
+        return Err(ImagingError::Damaged { path: shown(path), reason });
+    }
+    limits.check(path, &file.page, (file.count() as u64, length))?;
+    // The hash is as slow as the voxels of an unpacked file, and needs no memory.
+    let (samples, hashed) = rayon::join(|| file.decode(length), || hash_file(path, digest));
+    let samples = samples.and_then(|samples| hashed.map(|()| samples))?;
+    Ok((samples, looks(&file.tags)))
 }
 
 /// SHA-256 of a file's bytes in hexadecimal, as [`Scan::sha256`] has it for a scan in one file.
@@ -90,8 +110,12 @@ pub fn file_sha256(path: &Path) -> Result<String, ImagingError> {
     Ok(hex(&digest.finalize()))
 }
 
-/// Opens a file and gives its length; refuses an empty one.
+/// Opens a file and gives its length; refuses an empty one, and a pipe, which would never end.
 fn open(path: &Path) -> Result<(BufReader<File>, u64), ImagingError> {
+    if !std::fs::metadata(path).map_err(|source| unreadable(path, source))?.is_file() {
+        let reason = "it is not an ordinary file".to_owned();
+        return Err(ImagingError::Unsupported { path: shown(path), reason });
+    }
     let file = File::open(path).map_err(|source| unreadable(path, source))?;
     let meta = file.metadata().map_err(|source| unreadable(path, source))?;
     if meta.len() == 0 {
@@ -126,4 +150,9 @@ fn shown(path: &Path) -> String {
 /// Text from outside without control characters.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The first characters of a text from outside, without control characters.
+fn excerpt(text: &str, most: usize) -> String {
+    clean(&text.chars().take(most).collect::<String>())
 }

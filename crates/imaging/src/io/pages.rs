@@ -1,14 +1,16 @@
 //! The pages of one TIFF file, checked before any is decoded.
 
+use super::budget::PageKind;
 use super::metadata::Tags;
-use super::samples::{Samples, kind_name};
-use super::{Limits, clean, open, shown};
+use super::raw::{self, Layout};
+use super::samples::{Page, Samples, kind_name};
+use super::{Limits, excerpt, open, shown};
 use crate::ImagingError;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use tiff::decoder::ifd::Value;
-use tiff::decoder::{Decoder, DecodingResult, Limits as DecoderLimits};
+use tiff::decoder::{Decoder, Limits as DecoderLimits};
 use tiff::tags::{ByteOrder, Tag};
 use tiff::{ColorType, TiffError, TiffFormatError};
 
@@ -18,34 +20,8 @@ const DIRECTORY_BYTES: usize = 64 << 20;
 /// Channels that could be the colours of one picture.
 const MOST_COLOURS: u64 = 4;
 
-/// Decoded size up to which no ratio of decompression does harm: a drawing without noise packs
-/// thousands of times smaller and is no attack.
-const HARMLESS_BYTES: u128 = 128 << 20;
-
 /// Longest description read; OME-XML of many planes takes a megabyte.
 const DESCRIPTION_BYTES: u64 = 16 << 20;
-
-/// What all pages must share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PageKind {
-    pub height: usize,
-    pub width: usize,
-    pub kind: &'static str,
-    pub bytes_per_voxel: u64,
-}
-
-impl PageKind {
-    /// Decoded bytes; more than can be addressed counts as all of them.
-    fn bytes(&self) -> u64 {
-        let voxels = (self.height as u64).saturating_mul(self.width as u64);
-        voxels.saturating_mul(self.bytes_per_voxel)
-    }
-
-    /// In words.
-    pub(super) fn text(&self) -> String {
-        format!("{} x {} {}", self.width, self.height, self.kind)
-    }
-}
 
 /// A checked file.
 pub(super) struct Pages {
@@ -57,26 +33,26 @@ pub(super) struct Pages {
     directories: usize,
     /// Slices stored one after the other behind a single directory, and where they begin.
     contiguous: Option<(u64, u64)>,
+    big_endian: bool,
     /// Tags of the first page.
     pub tags: Tags,
 }
 
 impl Pages {
     /// Walks all directories. Refuses pages that differ, colour, and more than can be.
-    pub(super) fn open(path: &Path) -> Result<Self, ImagingError> {
+    pub(super) fn open(path: &Path, budget: &Limits) -> Result<Self, ImagingError> {
         let (reader, length) = open(path)?;
         let fault = |error: TiffError| explain(path, error);
         let mut decoder = Decoder::new(reader).map_err(fault)?.with_limits(limits(0, length));
         let page = page_kind(path, &mut decoder, 1)?;
         let tags = read_tags(path, &mut decoder)?;
+        let big_endian = decoder.byte_order() == ByteOrder::BigEndian;
         let contiguous = contiguous_slices(path, &mut decoder, (&tags, page, length))?;
         let mut directories = 1;
         while decoder.more_images() {
-            // Each directory takes bytes of the file, so this ends; the cap keeps it short.
-            if directories >= Limits::default().pages {
-                let reason = format!("more than {directories} pages");
-                return Err(ImagingError::TooLarge { path: shown(path), reason });
-            }
+            // Each directory takes bytes of the file, so this ends; but many may share the same
+            // long list of strips, so it ends as soon as the budget does.
+            budget.check(path, &page, (directories as u64 + 1, length))?;
             decoder.next_image().map_err(fault)?;
             directories += 1;
             let other = page_kind(path, &mut decoder, directories)?;
@@ -93,7 +69,15 @@ impl Pages {
         }
         // The budget has the last word on the page; the decoder only has to let it through.
         let decoder = decoder.with_limits(limits(page.bytes(), length));
-        let pages = Self { path: path.to_owned(), decoder, page, directories, contiguous, tags };
+        let pages = Self {
+            path: path.to_owned(),
+            decoder,
+            page,
+            directories,
+            contiguous,
+            big_endian,
+            tags,
+        };
         pages.check_description()?;
         Ok(pages)
     }
@@ -134,99 +118,56 @@ impl Pages {
         Ok(())
     }
 
-    /// Refuses what `pages` such pages, stored in `stored` bytes, would take beyond the budget.
-    pub(super) fn check_budget(
-        &self,
-        pages: u64,
-        stored: u64,
-        limits: &Limits,
-    ) -> Result<(), ImagingError> {
-        let total = u128::from(self.page.bytes()) * u128::from(pages);
-        // All but 8 and 16 bit integers are kept at 4 bytes while they are read.
-        let small = ["u8", "i8", "u16", "i16"].contains(&self.page.kind);
-        let kept = if small { total } else { total * 4 / u128::from(self.page.bytes_per_voxel) };
-        let refuse =
-            |reason: String| Err(ImagingError::TooLarge { path: shown(&self.path), reason });
-        if pages > limits.pages as u64 {
-            return refuse(format!("{pages} pages, at most {} are accepted", limits.pages));
-        }
-        if kept > u128::from(limits.decoded_bytes) {
-            return refuse(format!(
-                "{pages} pages of {} need {} MiB, at most {} MiB are accepted",
-                self.page.text(),
-                kept >> 20,
-                limits.decoded_bytes >> 20
-            ));
-        }
-        let bomb = total > u128::from(stored) * u128::from(limits.expansion);
-        if bomb && total > HARMLESS_BYTES {
-            return refuse(format!(
-                "{stored} bytes unpack to {total}, more than {} times as many (a decompression \
-                 bomb)",
-                limits.expansion
-            ));
-        }
-        Ok(())
-    }
-
-    /// Decodes all slices.
-    pub(super) fn decode(&mut self) -> Result<Samples, ImagingError> {
+    /// Decodes all slices, on all threads.
+    pub(super) fn decode(&self, length: u64) -> Result<Samples, ImagingError> {
         let shape = [self.count(), self.page.height, self.page.width];
-        let mut samples = Samples::new(shape, self.page.kind).ok_or_else(|| {
-            let reason = "not enough memory for its voxels".to_owned();
-            ImagingError::TooLarge { path: shown(&self.path), reason }
-        })?;
-        if self.contiguous.is_some() {
-            self.decode_contiguous(&mut samples)?;
+        let mut samples = Samples::new(&self.path, shape, self.page.kind)?;
+        if let Some((_, offset)) = self.contiguous {
+            let layout = Layout { offset, big_endian: self.big_endian };
+            raw::read(&self.path, &layout, &self.page, &mut samples)?;
         } else {
-            for page in 0..self.directories {
-                self.decode_page(page, page, &mut samples)?;
-            }
+            let begin = || {
+                let (reader, _) = open(&self.path)?;
+                let decoder = Decoder::new(reader).map_err(|error| explain(&self.path, error))?;
+                Ok(decoder.with_limits(limits(self.page.bytes(), length)))
+            };
+            samples.fill(begin, |decoder, index, page| {
+                decode_page(&self.path, decoder, (&self.page, index), page)
+            })?;
         }
         Ok(samples)
     }
 
-    /// Decodes directory `index` as slice `slice` of `samples`.
-    pub(super) fn decode_page(
-        &mut self,
-        index: usize,
-        slice: usize,
-        samples: &mut Samples,
-    ) -> Result<(), ImagingError> {
-        self.decoder.seek_to_image(index).map_err(|error| explain(&self.path, error))?;
-        let decoded = self.decoder.read_image().map_err(|error| explain(&self.path, error))?;
-        self.keep(slice, decoded, samples)
+    /// Decodes the only page of a slice.
+    pub(super) fn decode_single(&mut self, page: &mut Page<'_>) -> Result<(), ImagingError> {
+        decode_page(&self.path, &mut self.decoder, (&self.page, 0), page)
     }
+}
 
-    fn keep(
-        &self,
-        slice: usize,
-        decoded: DecodingResult,
-        samples: &mut Samples,
-    ) -> Result<(), ImagingError> {
-        if samples.push(slice, decoded) {
-            return Ok(());
+/// Decodes directory `index` into its place.
+fn decode_page(
+    path: &Path,
+    decoder: &mut Decoder<BufReader<File>>,
+    (kind, index): (&PageKind, usize),
+    page: &mut Page<'_>,
+) -> Result<(), ImagingError> {
+    let fault = |error: TiffError| explain(path, error);
+    decoder.seek_to_image(index).map_err(fault)?;
+    let layout = decoder.image_buffer_layout().map_err(fault)?;
+    let decoded = match page.bytes(kind.kind) {
+        Some(bytes) if layout.len == bytes.len() => {
+            decoder.read_image_bytes(bytes).map_err(fault)?;
+            page.settle(kind.kind, false);
+            true
         }
-        let reason = format!("page {} does not decode to {}", slice + 1, self.page.text());
-        Err(ImagingError::Damaged { path: shown(&self.path), reason })
+        Some(_) => false,
+        None => page.take(decoder.read_image().map_err(fault)?),
+    };
+    if decoded {
+        return Ok(());
     }
-
-    fn decode_contiguous(&mut self, samples: &mut Samples) -> Result<(), ImagingError> {
-        let Some((count, offset)) = self.contiguous else { return Ok(()) };
-        let order = self.decoder.byte_order();
-        let bytes = self.page.bytes() as usize;
-        let failed = |path: &Path, source| super::unreadable(path, source);
-        let reader = self.decoder.inner();
-        reader.seek(SeekFrom::Start(offset)).map_err(|e| failed(&self.path, e))?;
-        let mut buffer = vec![0u8; bytes];
-        for slice in 0..count as usize {
-            let reader = self.decoder.inner();
-            reader.read_exact(&mut buffer).map_err(|e| failed(&self.path, e))?;
-            let decoded = from_bytes(&buffer, self.page.kind, order);
-            self.keep(slice, decoded, samples)?;
-        }
-        Ok(())
-    }
+    let reason = format!("page {} does not decode to {}", index + 1, kind.text());
+    Err(ImagingError::Damaged { path: shown(path), reason })
 }
 
 /// The decoder takes memory for the values of a tag on the word of the tag, as far as its limit
@@ -329,21 +270,6 @@ fn contiguous_slices(
     Ok((end <= u128::from(length)).then_some((count, first)))
 }
 
-fn from_bytes(bytes: &[u8], kind: &str, order: ByteOrder) -> DecodingResult {
-    let big = order == ByteOrder::BigEndian;
-    match kind {
-        "u8" => DecodingResult::U8(bytes.to_vec()),
-        "u16" => {
-            let read = if big { u16::from_be_bytes } else { u16::from_le_bytes };
-            DecodingResult::U16(bytes.as_chunks::<2>().0.iter().map(|b| read(*b)).collect())
-        }
-        _ => {
-            let read = if big { f32::from_be_bytes } else { f32::from_le_bytes };
-            DecodingResult::F32(bytes.as_chunks::<4>().0.iter().map(|b| read(*b)).collect())
-        }
-    }
-}
-
 /// The decoder's error in words for the owner of the file.
 fn explain(path: &Path, error: TiffError) -> ImagingError {
     let path = shown(path);
@@ -352,7 +278,7 @@ fn explain(path: &Path, error: TiffError) -> ImagingError {
             TiffFormatError::TiffSignatureNotFound | TiffFormatError::TiffSignatureInvalid,
         ) => ImagingError::NotTiff { path },
         TiffError::UnsupportedError(error) => {
-            ImagingError::Unsupported { path, reason: clean(&error.to_string()) }
+            ImagingError::Unsupported { path, reason: excerpt(&error.to_string(), 200) }
         }
         TiffError::LimitsExceeded => {
             ImagingError::TooLarge { path, reason: "a tag or strip exceeds the limits".to_owned() }
@@ -360,6 +286,6 @@ fn explain(path: &Path, error: TiffError) -> ImagingError {
         TiffError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             ImagingError::Damaged { path, reason: "the file ends early".to_owned() }
         }
-        other => ImagingError::Damaged { path, reason: clean(&other.to_string()) },
+        other => ImagingError::Damaged { path, reason: excerpt(&other.to_string(), 200) },
     }
 }

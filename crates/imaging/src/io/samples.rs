@@ -1,8 +1,9 @@
-//! Decoded voxels of any type, gathered page by page, and their way to 8 or 16 bit.
+//! Voxels of any type, filled page by page in place, and their way to 8 or 16 bit.
 
 use super::shown;
 use crate::{GreyMap, ImagingError, Voxels};
 use microdiff_domain::Volume;
+use rayon::prelude::*;
 use std::path::Path;
 use tiff::decoder::DecodingResult;
 
@@ -16,24 +17,40 @@ pub(super) struct Samples {
     values: Values,
 }
 
+/// 8 and 16 bit as they are, signed ones with the sign bit turned; all else as `f32`.
 enum Values {
-    U8(Vec<u8>, GreyMap),
-    U16(Vec<u16>, GreyMap),
-    F32 { values: Vec<f32>, bad: u64, first_bad: Option<usize> },
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+    F32(Vec<f32>),
+}
+
+/// One page of [`Samples`], to be filled.
+pub(super) enum Page<'a> {
+    U8(&'a mut [u8]),
+    U16(&'a mut [u16]),
+    F32(&'a mut [f32]),
 }
 
 impl Samples {
     /// Room for a volume of a type as named by [`kind_name`]. The caller has checked the budget.
-    pub(super) fn new(shape: [usize; 3], kind: &'static str) -> Option<Self> {
-        let len = shape.iter().try_fold(1usize, |acc, &n| acc.checked_mul(n))?;
-        let values = match kind {
-            "u8" => Values::U8(room(len)?, GreyMap::IDENTITY),
-            "i8" => Values::U8(room(len)?, GreyMap { offset: -128.0, scale: 1.0 }),
-            "u16" => Values::U16(room(len)?, GreyMap::IDENTITY),
-            "i16" => Values::U16(room(len)?, GreyMap { offset: -32768.0, scale: 1.0 }),
-            _ => Values::F32 { values: room(len)?, bad: 0, first_bad: None },
+    pub(super) fn new(
+        path: &Path,
+        shape: [usize; 3],
+        kind: &'static str,
+    ) -> Result<Self, ImagingError> {
+        let room = || {
+            let len = shape.iter().try_fold(1usize, |acc, &n| acc.checked_mul(n))?;
+            Some(match kind {
+                "u8" | "i8" => Values::U8(zeros(len)?),
+                "u16" | "i16" => Values::U16(zeros(len)?),
+                _ => Values::F32(zeros(len)?),
+            })
         };
-        Some(Self { shape, kind, values })
+        let values = room().ok_or_else(|| ImagingError::TooLarge {
+            path: shown(path),
+            reason: "not enough memory for its voxels".to_owned(),
+        })?;
+        Ok(Self { shape, kind, values })
     }
 
     /// Type of the source's voxels.
@@ -41,63 +58,152 @@ impl Samples {
         self.kind
     }
 
-    /// Appends page `page`, counted from 0. False if it is of another type or size.
-    pub(super) fn push(&mut self, page: usize, decoded: DecodingResult) -> bool {
-        let wanted = self.shape[1] * self.shape[2];
-        if decoded_len(&decoded) != wanted {
-            return false;
+    /// All pages in order.
+    pub(super) fn pages(&mut self) -> Vec<Page<'_>> {
+        let len = (self.shape[1] * self.shape[2]).max(1);
+        match &mut self.values {
+            Values::U8(all) => all.chunks_exact_mut(len).map(Page::U8).collect(),
+            Values::U16(all) => all.chunks_exact_mut(len).map(Page::U16).collect(),
+            Values::F32(all) => all.chunks_exact_mut(len).map(Page::F32).collect(),
         }
-        match (&mut self.values, decoded) {
-            (Values::U8(all, _), DecodingResult::U8(new)) => all.extend(new),
-            (Values::U8(all, _), DecodingResult::I8(new)) => {
-                all.extend(new.into_iter().map(|v| (v as u8) ^ 0x80));
-            }
-            (Values::U16(all, _), DecodingResult::U16(new)) => all.extend(new),
-            (Values::U16(all, _), DecodingResult::I16(new)) => {
-                all.extend(new.into_iter().map(|v| (v as u16) ^ 0x8000));
-            }
-            (Values::F32 { values, bad, first_bad }, decoded) => {
-                let before = values.len();
-                extend_f32(values, decoded);
-                let found = values[before..].iter().filter(|v| !v.is_finite()).count();
-                *bad += found as u64;
-                if found > 0 && first_bad.is_none() {
-                    *first_bad = Some(page);
+    }
+
+    /// Fills all pages on all threads, each thread a run of them. `begin` opens what a thread
+    /// reads from and `fill` puts one page, counted from 0, in its place. The error told is that
+    /// of the first page that has one, on any number of threads.
+    pub(super) fn fill<R>(
+        &mut self,
+        begin: impl Fn() -> Result<R, ImagingError> + Sync,
+        fill: impl Fn(&mut R, usize, &mut Page<'_>) -> Result<(), ImagingError> + Sync,
+    ) -> Result<(), ImagingError> {
+        let mut pages = self.pages();
+        let share = pages.len().div_ceil(rayon::current_num_threads()).max(1);
+        let runs: Vec<Result<(), ImagingError>> = pages
+            .par_chunks_mut(share)
+            .enumerate()
+            .map(|(run, pages)| {
+                let mut reader = begin()?;
+                for (index, page) in pages.iter_mut().enumerate() {
+                    fill(&mut reader, run * share + index, page)?;
                 }
-            }
-            _ => return false,
-        }
-        true
+                Ok(())
+            })
+            .collect();
+        runs.into_iter().collect()
     }
 
     /// Voxels as kept, and how they relate to the source. Refuses values that are no numbers.
     pub(super) fn into_voxels(self, path: &Path) -> Result<(Voxels, GreyMap), ImagingError> {
+        let signed = |offset: f64| GreyMap {
+            offset: if self.kind.starts_with('i') { offset } else { 0.0 },
+            scale: 1.0,
+        };
         Ok(match self.values {
-            Values::U8(data, map) => (Volume::new(self.shape, data)?.into(), map),
-            Values::U16(data, map) => (Volume::new(self.shape, data)?.into(), map),
-            Values::F32 { bad, first_bad: Some(page), .. } => {
-                return Err(ImagingError::NotFinite {
-                    path: shown(path),
-                    count: bad,
-                    page: page + 1,
-                });
-            }
-            Values::F32 { values, .. } => {
+            Values::U8(data) => (Volume::new(self.shape, data)?.into(), signed(-128.0)),
+            Values::U16(data) => (Volume::new(self.shape, data)?.into(), signed(-32768.0)),
+            Values::F32(values) => {
+                check_finite(path, &values, self.shape[1] * self.shape[2])?;
                 let map = grey_range(&values);
                 let level = |v: f32| {
                     ((f64::from(v) - map.offset) / map.scale + 0.5).clamp(0.0, 65535.0) as u16
                 };
-                let data = values.iter().map(|&v| level(v)).collect();
+                let data = values.par_iter().map(|&v| level(v)).collect();
                 (Volume::new(self.shape, data)?.into(), map)
             }
         })
     }
 }
 
-fn room<T>(len: usize) -> Option<Vec<T>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(len).ok()?;
-    Some(values)
+impl Page<'_> {
+    /// The bytes of the page, for a source whose voxels are of the type kept; none for others.
+    pub(super) fn bytes(&mut self, kind: &str) -> Option<&mut [u8]> {
+        match self {
+            Self::U8(page) => Some(page),
+            Self::U16(page) => Some(bytemuck::cast_slice_mut(page)),
+            Self::F32(page) => (kind == "f32").then(|| bytemuck::cast_slice_mut(page)),
+        }
+    }
+
+    /// Mends what was written as bytes: the order of the bytes, and the sign.
+    pub(super) fn settle(&mut self, kind: &str, swap: bool) {
+        match self {
+            Self::U8(page) if kind == "i8" => page.iter_mut().for_each(|v| *v ^= 0x80),
+            Self::U8(_) => {}
+            Self::U16(page) => {
+                if swap {
+                    page.iter_mut().for_each(|v| *v = v.swap_bytes());
+                }
+                if kind == "i16" {
+                    page.iter_mut().for_each(|v| *v ^= 0x8000);
+                }
+            }
+            Self::F32(page) => {
+                if swap {
+                    page.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits().swap_bytes()));
+                }
+            }
+        }
+    }
+
+    /// Takes decoded values as they are kept as `f32`. False if their number is another.
+    pub(super) fn take(&mut self, decoded: DecodingResult) -> bool {
+        let Self::F32(page) = self else { return false };
+        match decoded {
+            DecodingResult::U8(new) => put(page, &new, f32::from),
+            DecodingResult::I8(new) => put(page, &new, f32::from),
+            DecodingResult::U16(new) => put(page, &new, f32::from),
+            DecodingResult::I16(new) => put(page, &new, f32::from),
+            DecodingResult::U32(new) => put(page, &new, |v| v as f32),
+            DecodingResult::I32(new) => put(page, &new, |v| v as f32),
+            DecodingResult::U64(new) => put(page, &new, |v| v as f32),
+            DecodingResult::I64(new) => put(page, &new, |v| v as f32),
+            DecodingResult::F16(new) => put(page, &new, |v| v.to_f32()),
+            DecodingResult::F32(new) => put(page, &new, |v| v),
+            DecodingResult::F64(new) => put(page, &new, |v| v as f32),
+        }
+    }
+
+    /// Takes bytes of a type that is not kept as it is. False if they are of no such type.
+    pub(super) fn take_bytes(&mut self, bytes: &[u8], kind: &str, big_endian: bool) -> bool {
+        let Self::F32(page) = self else { return false };
+        macro_rules! of {
+            ($type:ty, $size:literal) => {{
+                let read = if big_endian { <$type>::from_be_bytes } else { <$type>::from_le_bytes };
+                put(page, bytes.as_chunks::<$size>().0, |b| read(b) as f32)
+            }};
+        }
+        match kind {
+            "u32" => of!(u32, 4),
+            "i32" => of!(i32, 4),
+            "u64" => of!(u64, 8),
+            "i64" => of!(i64, 8),
+            "f64" => of!(f64, 8),
+            _ => false,
+        }
+    }
+}
+
+fn put<T: Copy>(page: &mut [f32], new: &[T], as_float: impl Fn(T) -> f32) -> bool {
+    page.iter_mut().zip(new).for_each(|(to, &from)| *to = as_float(from));
+    page.len() == new.len()
+}
+
+/// Zeros straight from the system, without touching them; none where there is no room.
+fn zeros<T: bytemuck::Zeroable + Clone>(len: usize) -> Option<Vec<T>> {
+    bytemuck::allocation::try_zeroed_vec(len).ok()
+}
+
+fn check_finite(path: &Path, values: &[f32], page: usize) -> Result<(), ImagingError> {
+    let bad = |page: &[f32]| page.iter().filter(|v| !v.is_finite()).count() as u64;
+    let counts: Vec<u64> = values.par_chunks(page.max(1)).map(bad).collect();
+    match counts.iter().position(|&count| count > 0) {
+        Some(first) => Err(ImagingError::NotFinite {
+            path: shown(path),
+            count: counts.iter().sum(),
+            page: first + 1,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Range of levels for a float scan: from the smallest to the largest value, but no further than
@@ -123,38 +229,6 @@ fn grey_range(values: &[f32]) -> GreyMap {
     let from = if from >= 0.0 && to <= 4.0 * (to - from) { 0.0 } else { from };
     let scale = (to - from) / 65535.0;
     GreyMap { offset: from, scale: if scale > 0.0 { scale } else { 1.0 } }
-}
-
-fn extend_f32(values: &mut Vec<f32>, decoded: DecodingResult) {
-    match decoded {
-        DecodingResult::U8(new) => values.extend(new.into_iter().map(f32::from)),
-        DecodingResult::I8(new) => values.extend(new.into_iter().map(f32::from)),
-        DecodingResult::U16(new) => values.extend(new.into_iter().map(f32::from)),
-        DecodingResult::I16(new) => values.extend(new.into_iter().map(f32::from)),
-        DecodingResult::U32(new) => values.extend(new.into_iter().map(|v| v as f32)),
-        DecodingResult::I32(new) => values.extend(new.into_iter().map(|v| v as f32)),
-        DecodingResult::U64(new) => values.extend(new.into_iter().map(|v| v as f32)),
-        DecodingResult::I64(new) => values.extend(new.into_iter().map(|v| v as f32)),
-        DecodingResult::F16(new) => values.extend(new.into_iter().map(|v| v.to_f32())),
-        DecodingResult::F32(new) => values.extend(new),
-        DecodingResult::F64(new) => values.extend(new.into_iter().map(|v| v as f32)),
-    }
-}
-
-fn decoded_len(decoded: &DecodingResult) -> usize {
-    match decoded {
-        DecodingResult::U8(v) => v.len(),
-        DecodingResult::I8(v) => v.len(),
-        DecodingResult::U16(v) => v.len(),
-        DecodingResult::I16(v) => v.len(),
-        DecodingResult::U32(v) => v.len(),
-        DecodingResult::I32(v) => v.len(),
-        DecodingResult::U64(v) => v.len(),
-        DecodingResult::I64(v) => v.len(),
-        DecodingResult::F16(v) => v.len(),
-        DecodingResult::F32(v) => v.len(),
-        DecodingResult::F64(v) => v.len(),
-    }
 }
 
 /// Name of a voxel type from its bits and the value of the SampleFormat tag.

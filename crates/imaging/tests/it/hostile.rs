@@ -40,7 +40,7 @@ fn refusal(path: &Path) -> ImagingError {
 }
 
 /// A little-endian file of one directory with no more than the given entries, all of type LONG.
-fn header(entries: &[(u16, u32)], next: u32) -> Vec<u8> {
+pub fn header(entries: &[(u16, u32)], next: u32) -> Vec<u8> {
     let mut bytes = b"II\x2a\x00\x08\x00\x00\x00".to_vec();
     bytes.extend((entries.len() as u16).to_le_bytes());
     for &(tag, value) in entries {
@@ -53,7 +53,7 @@ fn header(entries: &[(u16, u32)], next: u32) -> Vec<u8> {
     bytes
 }
 
-fn page(width: u32, height: u32, next: u32) -> Vec<u8> {
+pub fn page(width: u32, height: u32, next: u32) -> Vec<u8> {
     let entries = [
         (256, width),
         (257, height),
@@ -192,6 +192,33 @@ fn a_stack_that_promises_more_slices_is_refused() {
 }
 
 #[test]
+fn ome_xml_that_describes_something_else_is_refused() {
+    let bench = Bench::new();
+    let write = |text: &str| {
+        let plain = (Compression::Uncompressed, Some(text));
+        write_pages::<colortype::Gray16>(&bench.path(), SHAPE, &values(1), plain);
+    };
+    write("<OME><Image><Pixels SizeZ=\"12\"/></Image></OME>");
+    let error = bench.refusal().to_string();
+    assert!(error.ends_with("its OME-XML promises 12 slices, there are 9"), "{error}");
+    write("<OME><Image><Pixels SizeZ=\"9\"/></Image><Image><Pixels SizeZ=\"9\"/></Image></OME>");
+    assert!(bench.refusal().to_string().contains("describes 2 images"));
+    write("<OME><!-- <Pixels SizeZ=\"1\"/> --><Image><Pixels SizeZ=\"9\"/></Image></OME>");
+    read_scan(&bench.path(), &ReadOptions::default()).unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let bench = Bench::new();
+    let made = std::process::Command::new("mkfifo").arg(bench.path()).status().unwrap();
+    assert!(made.success());
+    assert_eq!(bench.refusal().code(), "scan_unsupported");
+    std::fs::rename(bench.path(), bench.0.path().join("slice_1.tif")).unwrap();
+    assert_eq!(refusal(bench.0.path()).code(), "scan_unsupported");
+}
+
+#[test]
 fn colour_is_refused() {
     let bench = Bench::new();
     let mut encoder = TiffEncoder::new(std::fs::File::create(bench.path()).unwrap()).unwrap();
@@ -271,6 +298,6 @@ proptest! {
         }
         std::fs::write(bench.path(), &bytes).unwrap();
         let limits = Limits { decoded_bytes: 1 << 24, ..Limits::default() };
-        let _ = read_scan(&bench.path(), &ReadOptions { limits, voxel_size: None });
+        let _ = read_scan(&bench.path(), &ReadOptions { limits, ..ReadOptions::default() });
     }
 }

@@ -166,7 +166,7 @@ fn form() -> Value {
         "required": ["scan", "alloy"],
         "additionalProperties": false,
         "properties": {
-            "scan": { "type": "string", "contentMediaType": "image/tiff", "description": "Multi-page TIFF" },
+            "scan": { "type": "string", "contentMediaType": "image/tiff", "description": "Multi-page TIFF, NRRD or MetaImage with the voxels in the same file" },
             "alloy": { "type": "string", "enum": Alloy::ALL.map(Alloy::name) },
             "process": { "type": "string", "enum": Process::INFERRED.map(Process::name), "default": "lpbf" },
             "known": { "type": "string", "description": "Known parameters, as layer_thickness=30,hatch_spacing=140" },

@@ -144,12 +144,11 @@ fn weigh<'a>(kernel: &[f32], row: impl Fn(isize) -> &'a [f32], out: &mut [f32]) 
         out[x..x + LANES].copy_from_slice(&sums);
         x += LANES;
     }
-    for x in x..n {
-        let mut sum = kernel[0] * row(0)[x];
+    for (x, out) in out.iter_mut().enumerate().skip(x) {
+        *out = kernel[0] * row(0)[x];
         for (k, weight) in kernel.iter().enumerate().skip(1) {
-            sum += weight * (row(-(k as isize))[x] + row(k as isize)[x]);
+            *out += weight * (row(-(k as isize))[x] + row(k as isize)[x]);
         }
-        out[x] = sum;
     }
 }
 

@@ -409,8 +409,8 @@ mod tests {
                     sums[far][1] += 1.0;
                 }
             }
-            for lag in 0..4 {
-                prop_assert!((found.radial[lag] - sums[lag][0] / sums[lag][1]).abs() < 1e-5);
+            for (lag, [sum, count]) in sums.into_iter().enumerate() {
+                prop_assert!((found.radial[lag] - sum / count).abs() < 1e-5);
                 for axis in 0..3 {
                     let mut offset = [0; 3];
                     offset[axis] = lag as isize;

@@ -68,11 +68,11 @@ fn distances(set: InstructionSet, phase: &Bits) -> Vec<u32> {
 
 fn along_run(row: &mut [u32], start: usize, end: usize) {
     let n = row.len();
-    for x in start..end {
+    for (x, value) in row.iter_mut().enumerate().take(end).skip(start) {
         let left = if start > 0 { x - start + 1 } else { usize::MAX };
         let right = if end < n { end - x } else { usize::MAX };
         let nearest = left.min(right);
-        row[x] = if nearest == usize::MAX { FAR } else { (nearest * nearest) as u32 };
+        *value = if nearest == usize::MAX { FAR } else { (nearest * nearest) as u32 };
     }
 }
 
@@ -163,8 +163,8 @@ fn lower_line(blocks: &[Block], lane: usize, lowered: &mut [Block]) {
     let value = |i: usize| i64::from(blocks[i][lane]);
     // Parabolas of the envelope, each with the first row at which it is the lowest.
     let mut hull: Vec<(usize, i64)> = Vec::with_capacity(blocks.len());
-    for i in 0..blocks.len() {
-        if blocks[i][lane] >= FAR {
+    for (i, block) in blocks.iter().enumerate() {
+        if block[lane] >= FAR {
             continue;
         }
         let mut from = 0;

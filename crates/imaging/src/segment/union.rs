@@ -45,15 +45,18 @@ pub(crate) fn join<R: Stretch>(
         let [from, to] = [rows[pair[0] * ny], rows[pair[1] * ny]];
         let (own, later) = rest.split_at_mut((to - from) as usize);
         rest = later;
-        slabs.push((pair[0]..pair[1], from, own));
+        slabs.push((pair[0]..pair[1], Parents { parent: own, from }));
     }
-    slabs.into_par_iter().for_each(|(pages, from, own)| {
+    slabs.into_par_iter().for_each(|(pages, mut parents)| {
         for z in pages.clone() {
-            (0..ny).for_each(|y| forest.join_row(z, y, z > pages.start, true, own, from));
+            let sides = Sides { beside: true, below: z > pages.start };
+            (0..ny).for_each(|y| forest.join_row([z, y], sides, &mut parents));
         }
     });
+    let mut parents = Parents { parent: &mut parent, from: 0 };
     for &z in firsts.iter().take(tasks).skip(1) {
-        (0..ny).for_each(|y| forest.join_row(z, y, true, false, &mut parent, 0));
+        let sides = Sides { beside: false, below: true };
+        (0..ny).for_each(|y| forest.join_row([z, y], sides, &mut parents));
     }
     number(&parent)
 }
@@ -80,45 +83,50 @@ struct Forest<'a, R> {
     connectivity: Connectivity,
 }
 
+/// Which of the rows before a row it is joined with.
+#[derive(Clone, Copy)]
+struct Sides {
+    /// In the same page.
+    beside: bool,
+    /// In the page below.
+    below: bool,
+}
+
+/// Parents of the runs from `from` on.
+struct Parents<'a> {
+    parent: &'a mut [u32],
+    from: u32,
+}
+
 impl<R: Stretch> Forest<'_, R> {
-    /// Joins the runs of row (z, y) with those of the rows before it, in the slice below and in
-    /// the same slice as asked. `parent` begins with run `from`.
-    fn join_row(
-        &self,
-        z: usize,
-        y: usize,
-        below: bool,
-        beside: bool,
-        parent: &mut [u32],
-        from: u32,
-    ) {
+    /// Joins the runs of row (z, y) with those of the rows before it.
+    fn join_row(&self, [z, y]: [usize; 2], sides: Sides, parents: &mut Parents<'_>) {
         let row = z * self.ny + y;
         let own = self.rows[row]..self.rows[row + 1];
         if own.is_empty() {
             return;
         }
         let corners = self.connectivity == Connectivity::Corners;
-        let under = row.checked_sub(self.ny).filter(|_| below);
+        let under = row.checked_sub(self.ny).filter(|_| sides.below);
         let neighbours = [
-            (beside && y > 0).then(|| row - 1),
+            (sides.beside && y > 0).then(|| row - 1),
             under.filter(|_| corners && y > 0).map(|row| row - 1),
             under,
             under.filter(|_| corners && y + 1 < self.ny).map(|row| row + 1),
         ];
         for other in neighbours.into_iter().flatten() {
-            self.join_rows(own.clone(), self.rows[other]..self.rows[other + 1], parent, from);
+            self.join_rows(own.clone(), self.rows[other]..self.rows[other + 1], parents);
         }
     }
 
-    fn join_rows(&self, mut a: Range<u32>, mut b: Range<u32>, parent: &mut [u32], from: u32) {
+    fn join_rows(&self, mut a: Range<u32>, mut b: Range<u32>, parents: &mut Parents<'_>) {
         // Runs that touch at a corner end where the other starts.
         let reach = u32::from(self.connectivity == Connectivity::Corners);
         while !a.is_empty() && !b.is_empty() {
             let [start_a, end_a] = self.runs[a.start as usize].span();
             let [start_b, end_b] = self.runs[b.start as usize].span();
             if start_a < end_b + reach && start_b < end_a + reach {
-                let (i, j) = (find(parent, a.start, from), find(parent, b.start, from));
-                parent[(i.max(j) - from) as usize] = i.min(j);
+                parents.unite(a.start, b.start);
             }
             if end_a < end_b {
                 a.start += 1;
@@ -129,14 +137,22 @@ impl<R: Stretch> Forest<'_, R> {
     }
 }
 
-fn find(parent: &mut [u32], mut i: u32, from: u32) -> u32 {
-    loop {
-        let above = parent[(i - from) as usize];
-        if above == i {
-            return i;
+impl Parents<'_> {
+    /// The lesser root becomes the root of both.
+    fn unite(&mut self, a: u32, b: u32) {
+        let (i, j) = (self.root(a), self.root(b));
+        self.parent[(i.max(j) - self.from) as usize] = i.min(j);
+    }
+
+    fn root(&mut self, mut i: u32) -> u32 {
+        loop {
+            let above = self.parent[(i - self.from) as usize];
+            if above == i {
+                return i;
+            }
+            let next = self.parent[(above - self.from) as usize];
+            self.parent[(i - self.from) as usize] = next;
+            i = next;
         }
-        let next = parent[(above - from) as usize];
-        parent[(i - from) as usize] = next;
-        i = next;
     }
 }

@@ -113,6 +113,13 @@ bench-engine: build
     target/bench-engine-python/bin/pip install --quiet --requirement bench/engine/requirements.txt
     target/bench-engine-python/bin/python bench/engine/eager.py target/release/microdiff
 
+# Measure the imaging kernels beside their peers on two threads: a table, for docs/benchmarks.md
+bench-imaging *edges="256 512":
+    python3 -m venv target/bench-imaging-python
+    target/bench-imaging-python/bin/pip install --quiet --requirement bench/imaging/requirements.txt
+    cargo build --quiet --locked --release -p microdiff-imaging --example kernels
+    target/bench-imaging-python/bin/python bench/imaging/compare.py target/release/examples/kernels {{ edges }}
+
 # Make the bundled model anew: simulate, train, evaluate (about an hour on two cores)
 train:
     cargo run --release --locked -p microdiff-cli --features train -- train \
@@ -122,6 +129,14 @@ train:
 record:
     cargo run --release --locked -p microdiff-cli -- record \
         --simulations 3000 --simulation-seed 3 --model models/lpbf-descriptors
+
+# Compare the imaging kernels with scipy, scikit-image, cc3d and edt (needs Python with venv)
+imaging-agreement:
+    python3 -m venv target/agreement-python
+    target/agreement-python/bin/pip install --quiet --requirement crates/imaging/tests/agreement/requirements.txt
+    rm -rf target/agreement
+    cargo run --quiet --locked -p microdiff-imaging --example kernels -- agreement target/agreement
+    target/agreement-python/bin/python crates/imaging/tests/agreement/agree.py target/agreement
 
 # Put the physics section into docs/validation.md anew, from a directory of measurements
 validate-physics data:

@@ -154,7 +154,7 @@ fn prepare<T: Grey + Ord + Into<f64>>(
         return Err(constant(first.into()));
     }
     let part = without_padding(data, shape);
-    let mut grey = median3(data, shape);
+    let mut grey = median3(data, shape)?;
     let mut histogram = Histogram::of_part(&grey, &part, T::QUANTUM);
     let solid = histogram.solid();
     let part = without_air(&grey, part, &histogram, solid.grey);

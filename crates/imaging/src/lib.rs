@@ -2,18 +2,21 @@
 //!
 //! Loading is hardened against damaged and hostile files and never drops a page in silence.
 //! Segmentation demands proof of a pore, so that a dense noisy scan reads as dense. Measures are
-//! in physical units and independent of the number of threads.
+//! in physical units and independent of the number of threads. The steps are there one by one, as
+//! functions over slices and shapes: [`filter`], [`segment`], [`measure`].
 //!
 //! Not done here, on purpose: inference, plotting, telemetry. Only [`io`] touches files.
 
 mod analysis;
 mod describe;
 mod error;
-mod filter;
+pub mod filter;
 pub mod io;
-mod measure;
+pub mod measure;
+mod memory;
 mod scan;
-mod segment;
+pub mod segment;
+mod simd;
 
 pub use analysis::{Analysis, AnalysisOptions, DefectShares, LEAST_AXIS, Threshold, analyze};
 pub use error::{ErrorKind, ImagingError};

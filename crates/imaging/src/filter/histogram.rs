@@ -3,7 +3,58 @@
 use crate::segment::part::Part;
 use rayon::prelude::*;
 
+/// Levels of a `u16`.
+const LEVELS: usize = 65536;
+/// Voxels counted by one task at a time.
+const CHUNK: usize = 1 << 20;
+
 /// Number of voxels at each of the 65,536 grey levels.
+pub fn histogram(grey: &[u16]) -> Vec<u64> {
+    tally(grey, CHUNK, |counts, chunk| {
+        for &value in chunk {
+            counts[usize::from(value)] += 1;
+        }
+    })
+}
+
+/// Smallest level with at least `share` (0 to 1) of the voxels at or below it, given the number
+/// at each level: the percentile without interpolation. 65,535 without voxels.
+pub fn level_at(counts: &[u64], share: f64) -> u16 {
+    let total: u64 = counts.iter().sum();
+    let target = (share * total as f64).ceil().max(1.0) as u64;
+    let mut seen = 0;
+    for (level, count) in counts.iter().enumerate().take(LEVELS) {
+        seen += count;
+        if seen >= target {
+            return level as u16;
+        }
+    }
+    u16::MAX
+}
+
+/// Counts in parallel; integer sums, so independent of the number of threads.
+fn tally(
+    grey: &[u16],
+    chunk: usize,
+    count: impl Fn(&mut [u64; LEVELS], &[u16]) + Sync,
+) -> Vec<u64> {
+    let empty = || vec![0u64; LEVELS];
+    grey.par_chunks(chunk)
+        .fold(empty, |mut counts, chunk| {
+            // Of known length, so that no level needs a check.
+            if let Some(table) = counts.first_chunk_mut() {
+                count(table, chunk);
+            }
+            counts
+        })
+        .reduce_with(|mut a, b| {
+            a.iter_mut().zip(&b).for_each(|(a, b)| *a += b);
+            a
+        })
+        .unwrap_or_else(empty)
+}
+
+/// Number of voxels of a part at each level, with what is read off them.
 pub(crate) struct Histogram {
     counts: Vec<u64>,
     total: u64,
@@ -23,43 +74,24 @@ impl Histogram {
     /// Counts the voxels of the part. Integer sums, so independent of the number of threads.
     pub(crate) fn of_part(grey: &[u16], part: &Part, quantum: u16) -> Self {
         let [_, ny, nx] = part.shape();
-        let counts = grey
-            .par_chunks(ny * nx * 8)
-            .fold(
-                || vec![0u64; 65536],
-                |mut counts, slab| {
-                    for page in slab.chunks(ny * nx) {
-                        for (y, row) in page.chunks(nx).enumerate() {
-                            for span in part.spans(y) {
-                                for &value in &row[span.clone()] {
-                                    counts[usize::from(value)] += 1;
-                                }
-                            }
+        let counts = tally(grey, ny * nx * 8, |counts, slab| {
+            for page in slab.chunks(ny * nx) {
+                for (y, row) in page.chunks(nx).enumerate() {
+                    for span in part.spans(y) {
+                        for &value in &row[span.clone()] {
+                            counts[usize::from(value)] += 1;
                         }
                     }
-                    counts
-                },
-            )
-            .reduce_with(|mut a, b| {
-                a.iter_mut().zip(&b).for_each(|(a, b)| *a += b);
-                a
-            })
-            .unwrap_or_else(|| vec![0; 65536]);
+                }
+            }
+        });
         let total = counts.iter().sum();
         Self { counts, total, quantum }
     }
 
     /// Smallest level with at least `share` of the voxels at or below it.
     pub(crate) fn quantile(&self, share: f64) -> u16 {
-        let target = (share * self.total as f64).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        for (level, count) in self.counts.iter().enumerate() {
-            seen += count;
-            if seen >= target {
-                return level as u16;
-            }
-        }
-        u16::MAX
+        level_at(&self.counts, share)
     }
 
     /// Mean grey.

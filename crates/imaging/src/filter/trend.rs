@@ -5,7 +5,9 @@
 //! an unknown grey offset does no harm. Fixed sample, sequential sums: same bytes on any machine
 //! with the same floating point.
 
-use crate::filter::histogram::Solid;
+use crate::ImagingError;
+use crate::filter::histogram::{Histogram, Solid};
+use crate::memory::check_shape;
 use crate::segment::part::Part;
 use rayon::prelude::*;
 
@@ -26,6 +28,16 @@ fn terms([w, v, u]: [f64; 3]) -> [f64; TERMS] {
 
 fn unit(index: usize, n: usize) -> f64 {
     2.0 * (index as f64 + 0.5) / n as f64 - 1.0
+}
+
+/// Removes the slow trend of the brightest phase from a (z, y, x) volume in place: roll-off and
+/// cupping. Returns the range of what was removed, in grey levels; 0 when there is too little of
+/// that phase to fit. Refuses a volume whose length is not the shape's.
+pub fn remove_trend(grey: &mut [u16], shape: [usize; 3]) -> Result<f64, ImagingError> {
+    check_shape(shape, grey.len())?;
+    let part = Part::whole(shape);
+    let solid = Histogram::of_part(grey, &part, 1).solid();
+    Ok(flatten(grey, &part, solid))
 }
 
 /// Flattens the solid to `solid.grey` in place. Returns the range of the removed trend, in grey
@@ -172,6 +184,9 @@ mod tests {
                 (20000.0 + 800.0 * (u * u + v * v) + 300.0 * v) as u16
             })
             .collect();
+        let mut by_itself = grey.clone();
+        assert!(remove_trend(&mut by_itself, shape).unwrap() > 1000.0);
+        assert!(remove_trend(&mut by_itself, [1; 3]).is_err());
         let removed = flatten(&mut grey, &part, Solid { grey: 20500.0, sd: 500.0 });
         assert!(removed > 1000.0, "{removed}");
         let (low, high) = (grey.iter().min().unwrap(), grey.iter().max().unwrap());

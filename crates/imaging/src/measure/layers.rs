@@ -16,7 +16,8 @@ const REPORTED_PERIODS: f64 = 3.0;
 
 /// The strongest period of a profile.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct LayerPeriod {
+pub struct LayerPeriod {
+    /// Length of the period.
     pub period_um: f64,
     /// Share of the profile's variance at the period, about 1 for a sinusoid.
     pub strength: f64,
@@ -28,7 +29,7 @@ pub(crate) struct LayerPeriod {
 
 /// Finds the strongest period of a profile sampled every `voxel_um`; none if the profile is flat
 /// or too short for two periods of the band.
-pub(crate) fn layer_period(profile: &[f64], voxel_um: f64) -> Option<LayerPeriod> {
+pub fn layer_period(profile: &[f64], voxel_um: f64) -> Option<LayerPeriod> {
     let n = profile.len();
     let longest = BAND_UM[1].min(n as f64 * voxel_um / 2.0);
     let shortest = BAND_UM[0].max(2.5 * voxel_um);

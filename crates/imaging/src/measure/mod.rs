@@ -1,8 +1,21 @@
-//! Pores and pore phase → numbers, in physical units.
+//! Phase → numbers: amounts, shapes and sizes, correlation, thickness, roughness.
+//!
+//! Lengths come out in voxels unless a name says otherwise; those of pores are physical.
 
 pub(crate) mod correlation;
 pub(crate) mod deficit;
 pub(crate) mod hatch;
 pub(crate) mod layers;
+mod minkowski;
 pub(crate) mod neighbours;
 pub(crate) mod pore;
+mod roughness;
+mod thickness;
+mod two_point;
+
+pub use layers::{LayerPeriod, layer_period};
+pub use minkowski::{Chords, Minkowski, chords, minkowski, page_shares};
+pub use pore::{Pore, least_distance, pores};
+pub use roughness::{Roughness, Side, height_map, roughness};
+pub use thickness::local_thickness;
+pub use two_point::{TwoPoint, TwoPointOptions, two_point};

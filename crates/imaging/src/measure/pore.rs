@@ -4,11 +4,16 @@
 //! with lattice lines in 13 directions, weighted by the Voronoi cells of the directions
 //! (Legland, Kiêu, Devaux 2007, Image Anal. Stereol. 26:83).
 
+use crate::ImagingError;
+use crate::memory::check_shape;
 use crate::segment::bits::{Bits, shifted, span_mask};
+use crate::segment::label::Labels;
 use crate::segment::threshold::{PoreRun, Pores};
+use microdiff_domain::VoxelSize;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::f64::consts::PI;
+use std::ops::Range;
 
 /// Share of the 26 lattice directions' sphere nearest an axis, an edge or a corner direction,
 /// per line (both senses). From the cited paper's table, from memory; they sum to 1 over the 13
@@ -53,10 +58,51 @@ struct Sums {
     touches_border: bool,
 }
 
+/// Measures every component of a phase, largest first. The components must be those of the
+/// 26-neighbourhood: a face towards another component would not count as surface.
+pub fn pores(labels: &Labels, voxel_size: VoxelSize) -> Vec<Pore> {
+    let [nz, ny, _] = labels.shape();
+    let mut runs = Vec::with_capacity(labels.runs.len());
+    for z in 0..nz {
+        for y in 0..ny {
+            runs.extend(labels.row(z, y).iter().map(|run| PoreRun {
+                z: z as u32,
+                y: y as u32,
+                start: run.start,
+                end: run.end,
+                pore: run.label,
+            }));
+        }
+    }
+    let bits = labels.bits(|_| true);
+    measure(&Pores { runs, count: labels.count(), voxels: [0; 3], bits }, voxel_size.get())
+}
+
+/// Least of the squared distances at each component's voxels, by label: from the surface of the
+/// part, given the distances within the part with its pores filled. Refuses a volume of distances
+/// that does not have the shape of the labels.
+pub fn least_distance(labels: &Labels, squared: &[u32]) -> Result<Vec<u32>, ImagingError> {
+    let [nz, ny, nx] = labels.shape();
+    check_shape([nz, ny, nx], squared.len())?;
+    let mut least = vec![u32::MAX; labels.count()];
+    for row in 0..nz * ny {
+        for run in labels.row(row / ny, row % ny) {
+            let values = &squared[row * nx + run.start as usize..row * nx + run.end as usize];
+            let own = &mut least[run.label as usize];
+            *own = values.iter().copied().fold(*own, u32::min);
+        }
+    }
+    Ok(least)
+}
+
 /// Measures every pore, largest first.
 pub(crate) fn measure(pores: &Pores, voxel_um: f64) -> Vec<Pore> {
-    let crossings: Vec<[u32; 3]> =
-        pores.runs.par_iter().with_min_len(256).map(|run| crossings(&pores.bits, run)).collect();
+    let crossings: Vec<[u32; 3]> = pores
+        .runs
+        .par_iter()
+        .with_min_len(256)
+        .map(|run| crossings_of_run(&pores.bits, run))
+        .collect();
     let mut sums = vec![Sums::default(); pores.count];
     let shape = pores.bits.shape();
     for (run, crossings) in pores.runs.iter().zip(crossings) {
@@ -68,18 +114,21 @@ pub(crate) fn measure(pores: &Pores, voxel_um: f64) -> Vec<Pore> {
     all
 }
 
-/// Ends of lattice chords at the run's voxels, along axis, edge and corner directions. Any
-/// neighbouring pore voxel belongs to the same pore, so the phase's bits suffice.
-fn crossings(bits: &Bits, run: &PoreRun) -> [u32; 3] {
+/// Ends of lattice chords at the given voxels of a row, along axis, edge and corner directions.
+/// Any neighbouring voxel of the phase belongs to the same pore, so the phase's bits suffice.
+pub(crate) fn crossings(
+    bits: &Bits,
+    [z, y]: [usize; 2],
+    words: Range<usize>,
+    voxels: impl Fn(usize) -> u64,
+) -> [u32; 3] {
     let [nz, ny, _] = bits.shape();
-    let (start, end) = (run.start as usize, run.end as usize);
-    let words = start / 64..end.div_ceil(64);
     let mut counts = [0u32; 3];
     for dz in -1..=1isize {
         for dy in -1..=1isize {
             let neighbour = (
-                (run.z as usize).checked_add_signed(dz).filter(|&z| z < nz),
-                (run.y as usize).checked_add_signed(dy).filter(|&y| y < ny),
+                z.checked_add_signed(dz).filter(|&z| z < nz),
+                y.checked_add_signed(dy).filter(|&y| y < ny),
             );
             let row = match neighbour {
                 (Some(z), Some(y)) => bits.row(z, y),
@@ -91,13 +140,27 @@ fn crossings(bits: &Bits, run: &PoreRun) -> [u32; 3] {
                     continue;
                 }
                 for w in words.clone() {
-                    let open = span_mask(w, start, end) & !shifted(row, w, dx);
+                    let open = voxels(w) & !shifted(row, w, dx);
                     counts[class - 1] += open.count_ones();
                 }
             }
         }
     }
     counts
+}
+
+fn crossings_of_run(bits: &Bits, run: &PoreRun) -> [u32; 3] {
+    let (start, end) = (run.start as usize, run.end as usize);
+    let at = [run.z as usize, run.y as usize];
+    crossings(bits, at, start / 64..end.div_ceil(64), |w| span_mask(w, start, end))
+}
+
+/// Surface in squared voxel edges from the ends of lattice chords.
+pub(crate) fn crofton(crossings: [u64; 3]) -> f64 {
+    let [axis, edge, corner] = crossings.map(|c| c as f64);
+    2.0 * (WEIGHT_AXIS * axis
+        + WEIGHT_EDGE * edge / 2f64.sqrt()
+        + WEIGHT_CORNER * corner / 3f64.sqrt())
 }
 
 impl Sums {
@@ -148,12 +211,7 @@ impl Sums {
     fn pore(&self, voxel_um: f64) -> Pore {
         let n = self.count as f64;
         let volume = n * voxel_um.powi(3);
-        let [axis, edge, corner] = self.crossings.map(|c| c as f64);
-        let surface = 2.0
-            * voxel_um.powi(2)
-            * (WEIGHT_AXIS * axis
-                + WEIGHT_EDGE * edge / 2f64.sqrt()
-                + WEIGHT_CORNER * corner / 3f64.sqrt());
+        let surface = voxel_um.powi(2) * crofton(self.crossings);
         let c = self.covariance();
         let (values, vectors) = eigen([[c[0], c[3], c[4]], [c[3], c[1], c[5]], [c[4], c[5], c[2]]]);
         let full = |variance: f64| 2.0 * (5.0 * variance.max(0.0)).sqrt() * voxel_um;
@@ -208,9 +266,7 @@ fn eigen(mut m: [[f64; 3]; 3]) -> ([f64; 3], [[f64; 3]; 3]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::components::components;
-    use crate::segment::part::Part;
-    use crate::segment::threshold::PoreRun;
+    use crate::segment::{Connectivity, label};
 
     fn pores_of(shape: [usize; 3], inside: impl Fn([f64; 3]) -> bool) -> Vec<Pore> {
         let [nz, ny, nx] = shape;
@@ -220,23 +276,9 @@ mod tests {
                 if inside(at) { 1 } else { 9 }
             })
             .collect();
-        let found = components(&grey, &Part::whole(shape), 5).unwrap();
-        let mut bits = Bits::new(shape);
-        let mut runs = Vec::new();
-        for row in 0..nz * ny {
-            for i in found.rows[row] as usize..found.rows[row + 1] as usize {
-                let run = found.runs[i];
-                bits.fill(row, run.start as usize, run.end as usize);
-                runs.push(PoreRun {
-                    z: (row / ny) as u32,
-                    y: (row % ny) as u32,
-                    start: run.start,
-                    end: run.end,
-                    pore: found.labels[i],
-                });
-            }
-        }
-        measure(&Pores { runs, count: found.count, voxels: [0; 3], bits }, 2.0)
+        let bits = Bits::darker_than(&grey, shape, 5).unwrap();
+        let found = label(&bits, Connectivity::Corners).unwrap();
+        pores(&found, VoxelSize::micrometres(2.0).unwrap())
     }
 
     #[test]
@@ -263,6 +305,15 @@ mod tests {
         assert!(pore.short_axis[0] > 0.999);
         assert!(pore.height_breadth_um[0] / pore.height_breadth_um[1] < 0.25);
         assert!(pore.sphericity < 0.6, "{}", pore.sphericity);
+    }
+
+    #[test]
+    fn the_nearest_voxel_of_a_pore_counts() {
+        let mask = [true, true, false, false, true, true];
+        let bits = Bits::from_mask(&mask, [1, 1, 6]).unwrap();
+        let found = label(&bits, Connectivity::Corners).unwrap();
+        assert_eq!(least_distance(&found, &[9, 4, 1, 1, 4, 25]).unwrap(), [4, 4]);
+        assert!(least_distance(&found, &[1; 5]).is_err());
     }
 
     #[test]

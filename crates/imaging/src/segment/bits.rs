@@ -1,7 +1,16 @@
 //! A phase as one bit per voxel, and counts of pairs of voxels from shifted rows.
+//!
+//! What other tools keep as a mask of bytes. Everything about a phase is read off its bits: an
+//! eighth of the memory, 64 voxels to an instruction.
 
-/// Rows of 64-bit words, x from the lowest bit up; unused high bits are zero.
-pub(crate) struct Bits {
+use crate::ImagingError;
+use crate::memory::{check_shape, zeroed};
+use rayon::prelude::*;
+
+/// A phase of a (z, y, x) volume: rows of 64-bit words, x from the lowest bit up; unused high bits
+/// are zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bits {
     shape: [usize; 3],
     words: usize,
     data: Vec<u64>,
@@ -11,12 +20,123 @@ impl Bits {
     /// All zero.
     pub(crate) fn new(shape: [usize; 3]) -> Self {
         let words = shape[2].div_ceil(64);
-        Self { shape, words, data: vec![0; shape[0] * shape[1] * words] }
+        Self { shape, words, data: zeroed(shape[0] * shape[1] * words) }
+    }
+
+    /// The voxels that are `true`; refuses a mask whose length is not the shape's.
+    pub fn from_mask(mask: &[bool], shape: [usize; 3]) -> Result<Self, ImagingError> {
+        Self::of(mask, shape, |eight| {
+            // Each byte is 0 or 1: the product gathers them in the highest byte, first lowest.
+            u64::from_le_bytes(eight.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56
+        })
+    }
+
+    /// The voxels darker than `level`; refuses a volume whose length is not the shape's.
+    pub fn darker_than(grey: &[u16], shape: [usize; 3], level: u16) -> Result<Self, ImagingError> {
+        Self::of(grey, shape, |eight| {
+            let bits = eight.map(|grey| u8::from(grey < level));
+            u64::from_le_bytes(bits).wrapping_mul(0x0102_0408_1020_4080) >> 56
+        })
+    }
+
+    /// The voxels that are at least `level`; refuses a volume whose length is not the shape's.
+    pub fn at_least(grey: &[u16], shape: [usize; 3], level: u16) -> Result<Self, ImagingError> {
+        Ok(Self::darker_than(grey, shape, level)?.complement())
+    }
+
+    /// Packs values eight at a time; the values that fill up a row are the default.
+    fn of<T: Copy + Default + Sync>(
+        values: &[T],
+        shape: [usize; 3],
+        pack: impl Fn([T; 8]) -> u64 + Sync,
+    ) -> Result<Self, ImagingError> {
+        check_shape(shape, values.len())?;
+        let mut bits = Self::new(shape);
+        let (nx, words) = (shape[2], bits.words);
+        let page = shape[1] * words;
+        bits.data.par_chunks_mut(page).zip(values.par_chunks(shape[1] * nx)).for_each(
+            |(rows, values)| {
+                for (row, values) in rows.chunks_mut(words).zip(values.chunks(nx)) {
+                    for (word, values) in row.iter_mut().zip(values.chunks(64)) {
+                        let (eights, rest) = values.as_chunks::<8>();
+                        for (k, eight) in eights.iter().enumerate() {
+                            *word |= pack(*eight) << (8 * k);
+                        }
+                        if !rest.is_empty() {
+                            let mut eight = [T::default(); 8];
+                            eight[..rest.len()].copy_from_slice(rest);
+                            *word |= pack(eight) << (8 * eights.len());
+                        }
+                    }
+                    row[words - 1] &= span_mask(words - 1, 0, nx);
+                }
+            },
+        );
+        Ok(bits)
+    }
+
+    /// The mask, one `bool` per voxel.
+    pub fn to_mask(&self) -> Vec<bool> {
+        let [_, ny, nx] = self.shape;
+        let mut mask = vec![false; self.shape.iter().product()];
+        mask.par_chunks_mut(nx).enumerate().for_each(|(row, mask)| {
+            let words = self.row(row / ny, row % ny);
+            for (mask, word) in mask.chunks_mut(64).zip(words) {
+                mask.iter_mut().enumerate().for_each(|(x, set)| *set = word >> x & 1 == 1);
+            }
+        });
+        mask
+    }
+
+    /// The voxels that are not set.
+    pub fn complement(&self) -> Self {
+        self.combined(self, |a, _| !a)
+    }
+
+    /// The voxels set in both or in either, as `combine` says; `other` has the same shape.
+    pub(crate) fn combined(&self, other: &Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        let mut out = self.clone();
+        let last = span_mask(self.words - 1, 0, self.shape[2]);
+        for (row, other) in out.data.chunks_mut(self.words).zip(other.data.chunks(self.words)) {
+            row.iter_mut().zip(other).for_each(|(word, other)| *word = combine(*word, *other));
+            row[self.words - 1] &= last;
+        }
+        out
+    }
+
+    /// Whether a voxel is set; none is beyond the volume.
+    pub fn contains(&self, [z, y, x]: [usize; 3]) -> bool {
+        let [nz, ny, nx] = self.shape;
+        z < nz && y < ny && x < nx && self.row(z, y)[x / 64] >> (x % 64) & 1 == 1
     }
 
     /// Shape (z, y, x).
-    pub(crate) fn shape(&self) -> [usize; 3] {
+    pub fn shape(&self) -> [usize; 3] {
         self.shape
+    }
+
+    /// Calls `each` with first and one past last x of every run of set voxels of a row.
+    pub(crate) fn runs_of_row(&self, z: usize, y: usize, mut each: impl FnMut(u32, u32)) {
+        let mut open: Option<u32> = None;
+        for (w, &word) in self.row(z, y).iter().enumerate() {
+            let base = (64 * w) as u32;
+            let mut left = word;
+            if open.is_some() {
+                // Complemented while within a run, so that its end is the next set bit.
+                left = !left;
+            }
+            while left != 0 {
+                let at = left.trailing_zeros();
+                match open.take() {
+                    None => open = Some(base + at),
+                    Some(start) => each(start, base + at),
+                }
+                left = !left & (u64::MAX << at);
+            }
+        }
+        if let Some(start) = open {
+            each(start, self.shape[2] as u32);
+        }
     }
 
     /// Sets x from `start` to before `end` in a row.
@@ -33,8 +153,8 @@ impl Bits {
         &self.data[start..start + self.words]
     }
 
-    /// Set voxels.
-    pub(crate) fn count(&self) -> u64 {
+    /// Number of set voxels.
+    pub fn count(&self) -> u64 {
         self.data.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
@@ -97,6 +217,31 @@ mod tests {
                 .count();
             let (a, b) = (pack(&a), pack(&b));
             prop_assert_eq!(pairs(a.row(0, 0), b.row(0, 0), shift), plain as u64);
+        }
+
+        #[test]
+        fn masks_and_runs_come_back(
+            nx in 1..200usize,
+            values in prop::collection::vec(any::<bool>(), 2 * 3 * 200),
+            stretch in 1..40usize,
+        ) {
+            let shape = [2, 3, nx];
+            let mask: Vec<bool> = (0..6 * nx).map(|i| values[i / stretch]).collect();
+            let bits = Bits::from_mask(&mask, shape).unwrap();
+            prop_assert_eq!(&bits.to_mask(), &mask);
+            let grey: Vec<u16> = mask.iter().map(|&m| if m { 4 } else { 7 }).collect();
+            prop_assert_eq!(&Bits::darker_than(&grey, shape, 5).unwrap(), &bits);
+            prop_assert_eq!(&Bits::at_least(&grey, shape, 5).unwrap(), &bits.complement());
+            let mut again = Bits::new(shape);
+            for row in 0..6 {
+                let mut last = None;
+                bits.runs_of_row(row / 3, row % 3, |start, end| {
+                    assert!(start < end && last.is_none_or(|last| start > last));
+                    last = Some(end);
+                    again.fill(row, start as usize, end as usize);
+                });
+            }
+            prop_assert_eq!(again, bits);
         }
 
         #[test]

@@ -5,6 +5,7 @@
 
 use crate::ImagingError;
 use crate::segment::part::Part;
+use crate::segment::union::{Connectivity, Stretch, join};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -17,6 +18,12 @@ pub(crate) struct Run {
     pub end: u32,
     /// Grey of its darkest voxel.
     pub darkest: u16,
+}
+
+impl Stretch for Run {
+    fn span(&self) -> [u32; 2] {
+        [self.start, self.end]
+    }
 }
 
 /// Runs of a volume with the component each belongs to.
@@ -87,7 +94,7 @@ fn gather(
             rows.push(rows.last().copied().unwrap_or(0) + len);
         }
     }
-    let (labels, count) = join(&runs, &rows, ny);
+    let (labels, count) = join(&runs, &rows, ny, Connectivity::Corners);
     Ok(Components { runs, rows, labels, count })
 }
 
@@ -106,63 +113,6 @@ fn runs_of_span(row: &[u16], span: Range<usize>, dark: u16, runs: &mut Vec<Run>)
         }
         runs.push(Run { start: start as u32, end: x as u32, darkest });
     }
-}
-
-fn join(runs: &[Run], rows: &[u32], ny: usize) -> (Vec<u32>, usize) {
-    let mut parent: Vec<u32> = (0..runs.len() as u32).collect();
-    for row in 0..rows.len() - 1 {
-        let (z, y) = (row / ny, row % ny);
-        let own = rows[row]..rows[row + 1];
-        if own.is_empty() {
-            continue;
-        }
-        let below = |dy: usize| row + dy - 1 - ny;
-        let neighbours = [
-            (y > 0).then(|| row - 1),
-            (z > 0 && y > 0).then(|| below(0)),
-            (z > 0).then(|| below(1)),
-            (z > 0 && y + 1 < ny).then(|| below(2)),
-        ];
-        for other in neighbours.into_iter().flatten() {
-            join_rows(runs, own.clone(), rows[other]..rows[other + 1], &mut parent);
-        }
-    }
-    // Parents come before their children, so one pass numbers all.
-    let mut labels = vec![0u32; runs.len()];
-    let mut count = 0u32;
-    for i in 0..runs.len() {
-        let root = parent[i] as usize;
-        if root == i {
-            labels[i] = count;
-            count += 1;
-        } else {
-            labels[i] = labels[root];
-        }
-    }
-    (labels, count as usize)
-}
-
-fn join_rows(runs: &[Run], mut a: Range<u32>, mut b: Range<u32>, parent: &mut [u32]) {
-    while !a.is_empty() && !b.is_empty() {
-        let (ra, rb) = (runs[a.start as usize], runs[b.start as usize]);
-        if ra.start <= rb.end && rb.start <= ra.end {
-            let (i, j) = (find(parent, a.start), find(parent, b.start));
-            parent[i.max(j) as usize] = i.min(j);
-        }
-        if ra.end < rb.end {
-            a.start += 1;
-        } else {
-            b.start += 1;
-        }
-    }
-}
-
-fn find(parent: &mut [u32], mut i: u32) -> u32 {
-    while parent[i as usize] != i {
-        parent[i as usize] = parent[parent[i as usize] as usize];
-        i = parent[i as usize];
-    }
-    i
 }
 
 #[cfg(test)]

@@ -1,0 +1,121 @@
+//! Least and greatest of 16-bit values, a register at a time.
+//!
+//! Explicit vector types, because the compiler keeps networks over arrays in memory.
+
+/// A register of `u16`. The vector types may only be used where their instruction set was
+/// detected, see [`crate::simd`].
+pub(crate) trait Lanes: Copy {
+    /// Values in a register.
+    const COUNT: usize;
+    /// Reads from `x` on; `row` is long enough.
+    fn load(row: &[u16], x: usize) -> Self;
+    /// Writes from `x` on; `row` is long enough.
+    fn store(self, row: &mut [u16], x: usize);
+    /// The lesser, value by value.
+    fn least(self, other: Self) -> Self;
+    /// The greater, value by value.
+    fn most(self, other: Self) -> Self;
+}
+
+/// Eight lanes of ordinary code, which the compiler turns into the target's own registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain([u16; 8]);
+
+impl Lanes for Plain {
+    const COUNT: usize = 8;
+
+    #[inline(always)]
+    fn load(row: &[u16], x: usize) -> Self {
+        let mut lanes = [0; 8];
+        lanes.copy_from_slice(&row[x..x + 8]);
+        Self(lanes)
+    }
+
+    #[inline(always)]
+    fn store(self, row: &mut [u16], x: usize) {
+        row[x..x + 8].copy_from_slice(&self.0);
+    }
+
+    #[inline(always)]
+    fn least(self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane].min(other.0[lane])))
+    }
+
+    #[inline(always)]
+    fn most(self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane].max(other.0[lane])))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Wide, Widest};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Lanes;
+    use std::arch::x86_64::{
+        __m256i, __m512i, _mm256_loadu_si256, _mm256_max_epu16, _mm256_min_epu16,
+        _mm256_storeu_si256, _mm512_loadu_si512, _mm512_max_epu16, _mm512_min_epu16,
+        _mm512_storeu_si512,
+    };
+
+    macro_rules! lanes {
+        ($name:ident, $doc:literal, $register:ty, $count:literal,
+         $load:ident, $store:ident, $min:ident, $max:ident) => {
+            #[doc = $doc]
+            #[derive(Clone, Copy)]
+            pub(crate) struct $name($register);
+
+            impl Lanes for $name {
+                const COUNT: usize = $count;
+
+                #[inline(always)]
+                fn load(row: &[u16], x: usize) -> Self {
+                    let row: &[u16] = &row[x..x + $count];
+                    // SAFETY: the slice is as long as the register; the set was detected.
+                    Self(unsafe { $load(row.as_ptr().cast()) })
+                }
+
+                #[inline(always)]
+                fn store(self, row: &mut [u16], x: usize) {
+                    let row: &mut [u16] = &mut row[x..x + $count];
+                    // SAFETY: the slice is as long as the register; the set was detected.
+                    unsafe { $store(row.as_mut_ptr().cast(), self.0) };
+                }
+
+                #[inline(always)]
+                fn least(self, other: Self) -> Self {
+                    // SAFETY: the set was detected.
+                    Self(unsafe { $min(self.0, other.0) })
+                }
+
+                #[inline(always)]
+                fn most(self, other: Self) -> Self {
+                    // SAFETY: the set was detected.
+                    Self(unsafe { $max(self.0, other.0) })
+                }
+            }
+        };
+    }
+
+    lanes!(
+        Wide,
+        "Sixteen lanes, AVX2.",
+        __m256i,
+        16,
+        _mm256_loadu_si256,
+        _mm256_storeu_si256,
+        _mm256_min_epu16,
+        _mm256_max_epu16
+    );
+    lanes!(
+        Widest,
+        "Thirty-two lanes, AVX-512 with 16-bit lanes.",
+        __m512i,
+        32,
+        _mm512_loadu_si512,
+        _mm512_storeu_si512,
+        _mm512_min_epu16,
+        _mm512_max_epu16
+    );
+}

@@ -1,0 +1,203 @@
+//! Phase → connected components, as labelled runs or as a volume of labels.
+//!
+//! A label volume costs four bytes per voxel, its runs a few bytes per pore surface: measures read
+//! the runs, and the volume is only written for who asks.
+
+use crate::ImagingError;
+use crate::memory::zeroed;
+use crate::segment::bits::Bits;
+use crate::segment::union::{Connectivity, Stretch, join};
+use rayon::prelude::*;
+
+/// A stretch of set voxels of a row that belong to one component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LabelledRun {
+    /// First x.
+    pub start: u32,
+    /// One past the last x.
+    pub end: u32,
+    /// Component, from 0.
+    pub label: u32,
+}
+
+impl Stretch for LabelledRun {
+    fn span(&self) -> [u32; 2] {
+        [self.start, self.end]
+    }
+}
+
+/// The components of a phase.
+#[derive(Debug, Clone)]
+pub struct Labels {
+    pub(crate) shape: [usize; 3],
+    pub(crate) runs: Vec<LabelledRun>,
+    /// First run of each row (z, y), one more at the end.
+    pub(crate) rows: Vec<u32>,
+    pub(crate) count: usize,
+}
+
+/// Finds the connected components of the set voxels, numbered from 0 in raster order of their
+/// first voxel. Refuses a phase of more than 4 billion runs.
+pub fn label(phase: &Bits, connectivity: Connectivity) -> Result<Labels, ImagingError> {
+    let shape = phase.shape();
+    let [nz, ny, _] = shape;
+    let slabs: Vec<(Vec<LabelledRun>, Vec<u32>)> = (0..nz)
+        .into_par_iter()
+        .map(|z| {
+            let (mut runs, mut ends) = (Vec::new(), Vec::with_capacity(ny));
+            for y in 0..ny {
+                phase.runs_of_row(z, y, |start, end| {
+                    runs.push(LabelledRun { start, end, label: 0 });
+                });
+                ends.push(runs.len() as u32);
+            }
+            (runs, ends)
+        })
+        .collect();
+    let total: usize = slabs.iter().map(|(runs, _)| runs.len()).sum();
+    if u32::try_from(total).is_err() {
+        return Err(ImagingError::TooFragmented);
+    }
+    let mut runs = Vec::with_capacity(total);
+    let mut rows = Vec::with_capacity(nz * ny + 1);
+    rows.push(0);
+    for (slab, ends) in slabs {
+        let before = runs.len() as u32;
+        rows.extend(ends.iter().map(|end| before + end));
+        runs.extend(slab);
+    }
+    let (labels, count) = join(&runs, &rows, ny, connectivity);
+    runs.iter_mut().zip(labels).for_each(|(run, label)| run.label = label);
+    Ok(Labels { shape, runs, rows, count })
+}
+
+impl Labels {
+    /// Shape (z, y, x).
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// Number of components.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Runs of row (z, y), from low to high x; none beyond the volume.
+    pub fn row(&self, z: usize, y: usize) -> &[LabelledRun] {
+        let row = z * self.shape[1] + y;
+        match (self.rows.get(row), self.rows.get(row + 1)) {
+            (Some(&from), Some(&to)) if y < self.shape[1] => &self.runs[from as usize..to as usize],
+            _ => &[],
+        }
+    }
+
+    /// Voxels of each component.
+    pub fn sizes(&self) -> Vec<u64> {
+        let mut sizes = vec![0; self.count];
+        for run in &self.runs {
+            sizes[run.label as usize] += u64::from(run.end - run.start);
+        }
+        sizes
+    }
+
+    /// A volume with 0 outside and the component's number plus one inside.
+    pub fn volume(&self) -> Vec<u32> {
+        let [_, ny, nx] = self.shape;
+        let mut out = zeroed(self.shape.iter().product());
+        out.par_chunks_mut(ny * nx).enumerate().for_each(|(z, page)| {
+            for (y, row) in page.chunks_mut(nx).enumerate() {
+                for run in self.row(z, y) {
+                    row[run.start as usize..run.end as usize].fill(run.label + 1);
+                }
+            }
+        });
+        out
+    }
+
+    /// The phase of the components for which `keep` holds.
+    pub fn bits(&self, keep: impl Fn(u32) -> bool) -> Bits {
+        let mut bits = Bits::new(self.shape);
+        for (row, ends) in self.rows.windows(2).enumerate() {
+            for run in &self.runs[ends[0] as usize..ends[1] as usize] {
+                if keep(run.label) {
+                    bits.fill(row, run.start as usize, run.end as usize);
+                }
+            }
+        }
+        bits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Flood fill, to compare: numbered in raster order, too.
+    fn flooded(mask: &[bool], [nz, ny, nx]: [usize; 3], corners: bool) -> Vec<u32> {
+        let mut labels = vec![0; mask.len()];
+        let mut count = 0;
+        for start in 0..mask.len() {
+            if !mask[start] || labels[start] > 0 {
+                continue;
+            }
+            count += 1;
+            labels[start] = count;
+            let mut open = vec![start];
+            while let Some(i) = open.pop() {
+                let at = [i / (ny * nx), i / nx % ny, i % nx];
+                for k in 0..27 {
+                    let step = [k / 9, k / 3 % 3, k % 3];
+                    let far = step.iter().filter(|&&s| s != 1).count();
+                    let to: Vec<usize> =
+                        (0..3).map(|a| (at[a] + step[a]).wrapping_sub(1)).collect();
+                    if to[0] >= nz || to[1] >= ny || to[2] >= nx || !corners && far > 1 {
+                        continue;
+                    }
+                    let j = (to[0] * ny + to[1]) * nx + to[2];
+                    if mask[j] && labels[j] == 0 {
+                        labels[j] = count;
+                        open.push(j);
+                    }
+                }
+            }
+        }
+        labels
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn as_flood_fill_labels(
+            shape in [1..9usize, 1..9usize, 1..90usize],
+            density in 0.02..0.6f64,
+            values in prop::collection::vec(0.0..1.0f64, 8 * 8 * 89),
+        ) {
+            let mask: Vec<bool> =
+                values[..shape.iter().product()].iter().map(|&v| v < density).collect();
+            let bits = Bits::from_mask(&mask, shape).unwrap();
+            for (connectivity, corners) in
+                [(Connectivity::Corners, true), (Connectivity::Faces, false)]
+            {
+                let found = label(&bits, connectivity).unwrap();
+                prop_assert_eq!(found.volume(), flooded(&mask, shape, corners));
+                prop_assert_eq!(found.sizes().iter().sum::<u64>(), bits.count());
+                prop_assert_eq!(&found.bits(|_| true), &bits);
+            }
+        }
+    }
+
+    /// Enough runs that every thread has a slab.
+    #[test]
+    fn slabs_join_as_one() {
+        let shape = [40, 64, 128];
+        let mask: Vec<bool> = (0..40 * 64 * 128u32)
+            .map(|i| i.wrapping_mul(2_654_435_761) >> 29 == 0 || i % 128 == i / 8192)
+            .collect();
+        let bits = Bits::from_mask(&mask, shape).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let found = pool.install(|| label(&bits, Connectivity::Corners).unwrap());
+        assert!(found.runs.len() > 3 * 10_000, "{}", found.runs.len());
+        assert_eq!(found.volume(), flooded(&mask, shape, true));
+    }
+}

@@ -120,6 +120,18 @@ bench-imaging *edges="256 512":
     cargo build --quiet --locked --release -p microdiff-imaging --example kernels
     target/bench-imaging-python/bin/python bench/imaging/compare.py target/release/examples/kernels {{ edges }}
 
+# Measure table mode on public tasks of simulation-based inference, for docs/benchmarks.md
+bench-sbi binary="target/release/microdiff" *options:
+    python3 -m venv target/bench-sbi-python
+    target/bench-sbi-python/bin/pip install --quiet --requirement bench/sbi/requirements.txt
+    target/bench-sbi-python/bin/python bench/sbi/run.py --binary {{ binary }} {{ options }}
+
+# Check the posteriors that bench-sbi compares with
+bench-sbi-check:
+    python3 -m venv target/bench-sbi-python
+    target/bench-sbi-python/bin/pip install --quiet --requirement bench/sbi/requirements.txt
+    target/bench-sbi-python/bin/python bench/sbi/run.py --check
+
 # Make the bundled model anew: simulate, train, evaluate (about an hour on two cores)
 train:
     cargo run --release --locked -p microdiff-cli --features train -- train \

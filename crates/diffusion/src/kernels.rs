@@ -1,4 +1,5 @@
-//! The `f32` arithmetic of the network: affine layers, SiLU and layer normalisation.
+//! The `f32` arithmetic of the network: SiLU and layer normalisation, and what affine layers
+//! ([`crate::affine`]) share with them.
 //!
 //! Each output element is accumulated in one fixed order with fused multiply-adds, and SiLU has
 //! its own exponential made of the same operations everywhere, so AVX-512, AVX2 with FMA and plain
@@ -43,56 +44,6 @@ impl InstructionSet {
             }
         }
         sets
-    }
-}
-
-/// An affine layer, its weights cut into panels of [`LANES`] columns, each panel contiguous.
-#[derive(Debug, Clone)]
-pub(crate) struct Affine {
-    inputs: usize,
-    panels: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl Affine {
-    /// From weights of shape (inputs, outputs), row-major, and an optional bias of length outputs.
-    /// Outputs are padded with zeros to a multiple of [`LANES`].
-    pub(crate) fn pack(weights: &[f32], inputs: usize, bias: &[f32]) -> Self {
-        let outputs = bias.len();
-        let padded = outputs.next_multiple_of(LANES);
-        let mut panels = vec![0.0; inputs * padded];
-        for k in 0..inputs {
-            for (panel, chunk) in weights[k * outputs..][..outputs].chunks(LANES).enumerate() {
-                panels[(panel * inputs + k) * LANES..][..chunk.len()].copy_from_slice(chunk);
-            }
-        }
-        let mut padded_bias = bias.to_vec();
-        padded_bias.resize(padded, 0.0);
-        Self { inputs, panels, bias: padded_bias }
-    }
-
-    /// Values per input row.
-    pub(crate) fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    /// Values per output row, padding included.
-    pub(crate) fn outputs(&self) -> usize {
-        self.bias.len()
-    }
-
-    /// `out = x · W + b` for as many rows as `out` holds; `x` is (rows, inputs), `out` is
-    /// (rows, outputs), both row-major.
-    pub(crate) fn apply(&self, set: InstructionSet, x: &[f32], out: &mut [f32]) {
-        match set {
-            InstructionSet::Portable => affine_body(self, x, out, tile_portable),
-            // SAFETY: `InstructionSet::available` lists AVX2 only after detecting AVX2 and FMA.
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => unsafe { affine_avx2(self, x, out) },
-            // SAFETY: `InstructionSet::available` lists AVX-512 only after detecting it.
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => unsafe { affine_avx512(self, x, out) },
-        }
     }
 }
 
@@ -164,18 +115,6 @@ pub(crate) fn normalise(set: InstructionSet, x: &[f32], film: &[f32], out: &mut 
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn affine_avx2(layer: &Affine, x: &[f32], out: &mut [f32]) {
-    affine_body(layer, x, out, |columns, panel, bias| tile_avx2(columns, panel, bias));
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn affine_avx512(layer: &Affine, x: &[f32], out: &mut [f32]) {
-    affine_body(layer, x, out, |columns, panel, bias| tile_avx512(columns, panel, bias));
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
 fn silu_avx2(x: &mut [f32]) {
     silu_body(x);
 }
@@ -196,112 +135,6 @@ fn normalise_avx2(x: &[f32], film: &[f32], out: &mut [f32]) {
 #[target_feature(enable = "avx512f")]
 fn normalise_avx512(x: &[f32], film: &[f32], out: &mut [f32]) {
     normalise_body(x, film, out);
-}
-
-/// Splits the rows into tiles and each tile's input into columns, which the tile reads in order.
-#[inline(always)]
-fn affine_body<const ROWS: usize>(
-    layer: &Affine,
-    x: &[f32],
-    out: &mut [f32],
-    tile: impl Fn(&[[f32; ROWS]], &[[f32; LANES]], &[f32; LANES]) -> [[f32; LANES]; ROWS],
-) {
-    let (inputs, outputs) = (layer.inputs, layer.outputs());
-    let rows = out.len() / outputs;
-    let mut columns = vec![[0.0f32; ROWS]; inputs];
-    for first in (0..rows).step_by(ROWS) {
-        // The last tile may be short; its surplus rows are computed from stale values and dropped.
-        let used = ROWS.min(rows - first);
-        for (row, values) in x[first * inputs..][..used * inputs].chunks_exact(inputs).enumerate() {
-            for (column, value) in columns.iter_mut().zip(values) {
-                column[row] = *value;
-            }
-        }
-        let panels = layer.panels.as_chunks::<LANES>().0.chunks_exact(inputs);
-        let biases = layer.bias.as_chunks::<LANES>().0;
-        for (index, (panel, bias)) in panels.zip(biases).enumerate() {
-            let sums = tile(&columns, panel, bias);
-            for (row, sum) in sums[..used].iter().enumerate() {
-                out[(first + row) * outputs + index * LANES..][..LANES].copy_from_slice(sum);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn tile_portable(
-    columns: &[[f32; 1]],
-    panel: &[[f32; LANES]],
-    bias: &[f32; LANES],
-) -> [[f32; LANES]; 1] {
-    let mut sum = *bias;
-    for ([value], weights) in columns.iter().zip(panel) {
-        for lane in 0..LANES {
-            sum[lane] = value.mul_add(weights[lane], sum[lane]);
-        }
-    }
-    [sum]
-}
-
-// Explicit vector types, because the compiler keeps a tile of arrays in memory: 4 against more
-// than 50 GFLOP/s.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn tile_avx2(
-    columns: &[[f32; 6]],
-    panel: &[[f32; LANES]],
-    bias: &[f32; LANES],
-) -> [[f32; LANES]; 6] {
-    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps};
-    // SAFETY: both halves of a LANES-long array are eight readable floats.
-    let load = |v: &[f32; LANES]| unsafe {
-        [_mm256_loadu_ps(v.as_ptr()), _mm256_loadu_ps(v.as_ptr().add(8))]
-    };
-    let mut sums = [load(bias); 6];
-    for (values, weights) in columns.iter().zip(panel) {
-        let [low, high] = load(weights);
-        for row in 0..6 {
-            let value = _mm256_set1_ps(values[row]);
-            sums[row][0] = _mm256_fmadd_ps(value, low, sums[row][0]);
-            sums[row][1] = _mm256_fmadd_ps(value, high, sums[row][1]);
-        }
-    }
-    let mut out = [[0.0; LANES]; 6];
-    for (out, sum) in out.iter_mut().zip(sums) {
-        // SAFETY: both halves of a LANES-long array are eight writable floats.
-        unsafe {
-            _mm256_storeu_ps(out.as_mut_ptr(), sum[0]);
-            _mm256_storeu_ps(out.as_mut_ptr().add(8), sum[1]);
-        }
-    }
-    out
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn tile_avx512(
-    columns: &[[f32; 12]],
-    panel: &[[f32; LANES]],
-    bias: &[f32; LANES],
-) -> [[f32; LANES]; 12] {
-    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps};
-    // SAFETY: a LANES-long array is sixteen readable floats.
-    let load = |v: &[f32; LANES]| unsafe { _mm512_loadu_ps(v.as_ptr()) };
-    let mut sums = [load(bias); 12];
-    for (values, weights) in columns.iter().zip(panel) {
-        let weights = load(weights);
-        for row in 0..12 {
-            sums[row] = _mm512_fmadd_ps(_mm512_set1_ps(values[row]), weights, sums[row]);
-        }
-    }
-    let mut out = [[0.0; LANES]; 12];
-    for (out, sum) in out.iter_mut().zip(sums) {
-        // SAFETY: a LANES-long array is sixteen writable floats.
-        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
-    }
-    out
 }
 
 #[inline(always)]
@@ -357,6 +190,23 @@ pub(crate) fn lane_sum(row: &[f32], map: impl Fn(f32) -> f32) -> f32 {
             sums[lane] += map(chunk[lane]);
         }
     }
+    fold(sums)
+}
+
+/// Sum of the products of two rows, in the order of [`lane_sum`].
+#[inline(always)]
+pub(crate) fn lane_product(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    for (a, b) in a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    fold(sums)
+}
+
+#[inline(always)]
+fn fold(mut sums: [f32; LANES]) -> f32 {
     for half in [8, 4, 2, 1] {
         for lane in 0..half {
             sums[lane] += sums[lane + half];
@@ -368,6 +218,7 @@ pub(crate) fn lane_sum(row: &[f32], map: impl Fn(f32) -> f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::affine::Affine;
     use proptest::prelude::*;
 
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -377,14 +228,6 @@ mod tests {
             (state >> 8) as f32 / (1 << 23) as f32 * 2.0 - 2.0
         };
         (0..count).map(|_| next()).collect()
-    }
-
-    #[test]
-    fn two_by_two_by_eye() {
-        let layer = Affine::pack(&[1.0, 2.0, 3.0, 4.0], 2, &[10.0, 20.0]);
-        let mut out = [9.0; LANES];
-        layer.apply(InstructionSet::Portable, &[1.0, 1.0], &mut out);
-        assert_eq!(out[..3], [14.0, 26.0, 0.0]);
     }
 
     #[test]
@@ -419,11 +262,17 @@ mod tests {
             let weights = numbers(inputs * outputs, seed ^ 1);
             let layer = Affine::pack(&weights, inputs, &numbers(outputs, seed ^ 2));
             let film = numbers(2 * outputs, seed ^ 3);
+            let transposed: Vec<f32> = (0..inputs * rows)
+                .map(|at| x[at % rows * inputs + at / rows])
+                .collect();
             let results: Vec<Vec<u32>> = InstructionSet::available()
                 .into_iter()
                 .map(|set| {
                     let mut product = vec![0.0; rows * outputs];
                     layer.apply(set, &x, &mut product);
+                    let mut turned = vec![0.0; rows * outputs];
+                    layer.apply_turned(set, &transposed, &mut turned);
+                    assert_eq!(product, turned);
                     let mut out = vec![0.0; rows * outputs];
                     normalise(set, &product, &film, &mut out);
                     silu(set, &mut out);

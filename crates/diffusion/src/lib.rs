@@ -11,6 +11,7 @@
 //! arXiv 2505.21101), any clock, any global random state, any telemetry, any tensor library in the
 //! serving build (training, behind the feature `train`, uses one).
 
+mod affine;
 pub mod bundle;
 mod condition;
 mod digest;

@@ -9,7 +9,8 @@
 //! A second head reads the defect class from the embedding alone and never sees θ.
 
 use crate::DiffusionError;
-use crate::kernels::{Affine, InstructionSet, LANES, normalise, silu};
+use crate::affine::Affine;
+use crate::kernels::{InstructionSet, LANES, normalise, silu};
 use microdiff_domain::{DefectClass, PARAMETER_COUNT};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

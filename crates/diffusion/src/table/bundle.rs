@@ -2,6 +2,7 @@
 //! a format of its own. Whatever does not match exactly is refused with the reason.
 
 use super::features::Features;
+use super::frame::Frame;
 use super::network::{Shape, TableArchitecture};
 use super::space::Transform;
 use crate::DiffusionError;
@@ -29,6 +30,8 @@ pub struct TableManifest {
     pub observables: Vec<Observable>,
     /// Scaling of the input.
     pub features: Features,
+    /// The space the diffusion runs in.
+    pub frame: Frame,
     /// Shape of each member.
     pub architecture: TableArchitecture,
     /// Members of the ensemble.
@@ -161,6 +164,7 @@ fn fits(manifest: &TableManifest) -> bool {
     manifest.architecture.parameters == manifest.parameters.len()
         && manifest.architecture.features == Features::count(observables)
         && manifest.features.is_valid(observables)
+        && manifest.frame.is_valid([manifest.parameters.len(), observables])
         && manifest.parameters.iter().all(|column| column.transform.is_valid())
         && (1..=MOST_MEMBERS).contains(&manifest.members)
 }

@@ -18,3 +18,10 @@ impl Table {
         Self { columns: self.columns.split_off(at), rows }
     }
 }
+
+/// Rows of latent parameters and scaled observables, each row-major.
+#[derive(Clone, Copy)]
+pub(super) struct Pairs<'a> {
+    pub(super) latent: &'a [f32],
+    pub(super) scaled: &'a [f32],
+}

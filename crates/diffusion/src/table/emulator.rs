@@ -4,9 +4,11 @@
 //! Drawing from it makes further rows to train the denoiser on. Whether that helps is decided by
 //! the loss on held-out real rows; nothing else sees the emulator, and it is not kept.
 
-use super::layers::{self, Dense, Layout};
+use super::columns::Pairs;
+use super::layers::{self, Dense, Layout, Tools, activate};
 use super::optimiser::{Optimiser, Schedule};
-use crate::kernels::{InstructionSet, silu, silu_gradient};
+use crate::affine::Affine;
+use crate::kernels::{InstructionSet, silu_gradient};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -17,12 +19,6 @@ const COMPONENTS: usize = 2;
 const WIDTH: usize = 96;
 const BATCH: usize = 256;
 const EVALUATE: usize = 250;
-
-/// Rows of latent parameters and scaled observables.
-pub(super) struct Pairs<'a> {
-    pub(super) latent: &'a [f32],
-    pub(super) scaled: &'a [f32],
-}
 
 /// A trained emulator.
 pub(super) struct Emulator {
@@ -40,18 +36,32 @@ struct Shape {
     length: usize,
 }
 
-struct Tape {
-    before: Vec<Vec<f32>>,
-    states: Vec<Vec<f32>>,
+/// What the forward pass keeps and the gradients on their way; kept from step to step.
+#[derive(Default)]
+pub(super) struct Workspace {
+    packed: Affine,
+    before: [Vec<f32>; 3],
+    states: [Vec<f32>; 3],
     joined: Vec<f32>,
     output: Vec<f32>,
+    dy: Vec<f32>,
+    flow: [Vec<f32>; 3],
+    row: Scores,
+}
+
+/// What one row's density is computed with.
+#[derive(Default)]
+struct Scores {
+    e: Vec<f32>,
+    u: Vec<f32>,
+    de: Vec<f32>,
 }
 
 impl Emulator {
     /// Fits to `train`, keeping the averaged weights that do best on `held`.
     pub(super) fn fit(
-        train: &Pairs<'_>,
-        held: &Pairs<'_>,
+        train: Pairs<'_>,
+        held: Pairs<'_>,
         sizes: [usize; 2],
         options: (usize, u64),
     ) -> Self {
@@ -64,17 +74,22 @@ impl Emulator {
         let mut optimiser = Optimiser::new(shape.initialise(&mut rng), schedule);
         let rows = train.latent.len() / shape.parameters;
         let mut best = (f64::INFINITY, optimiser.averaged.clone());
+        let mut space = Workspace::default();
+        let mut gradient = vec![0.0; shape.length];
+        let (mut latent, mut scaled) = (Vec::new(), Vec::new());
         for step in 1..=options.0 {
-            let (mut latent, mut scaled) = (Vec::new(), Vec::new());
+            latent.clear();
+            scaled.clear();
             for _ in 0..BATCH {
                 let row = rng.random_range(0..rows);
                 latent.extend(&train.latent[row * shape.parameters..][..shape.parameters]);
                 scaled.extend(&train.scaled[row * shape.observables..][..shape.observables]);
             }
-            let gradient = shape.gradient(set, &optimiser.parameters, &latent, &scaled);
+            let batch = Pairs { latent: &latent, scaled: &scaled };
+            shape.gradient(set, &optimiser.parameters, batch, &mut space, &mut gradient);
             optimiser.step(set, &gradient);
             if step % EVALUATE == 0 || step == options.0 {
-                let loss = shape.loss(set, &optimiser.averaged, held.latent, held.scaled);
+                let loss = shape.loss(set, &optimiser.averaged, held, &mut space);
                 if loss < best.0 {
                     best = (loss, optimiser.averaged.clone());
                 }
@@ -84,11 +99,16 @@ impl Emulator {
     }
 
     /// One draw of the scaled observables for each row of latent parameters.
-    pub(super) fn draw(&self, latent: &[f32], rng: &mut ChaCha8Rng) -> Vec<f64> {
-        let output = self.shape.forward(self.set, &self.parameters, latent).output;
+    pub(super) fn draw(
+        &self,
+        latent: &[f32],
+        rng: &mut ChaCha8Rng,
+        space: &mut Workspace,
+    ) -> Vec<f64> {
+        self.shape.forward(self.set, &self.parameters, latent, space);
         let mut all =
             Vec::with_capacity(latent.len() / self.shape.parameters * self.shape.observables);
-        for row in output.chunks_exact(self.shape.output.outputs) {
+        for row in space.output.chunks_exact(self.shape.output.outputs) {
             all.extend(self.shape.draw_row(row, rng));
         }
         all
@@ -127,79 +147,89 @@ impl Shape {
         values
     }
 
-    fn forward(&self, set: InstructionSet, p: &[f32], latent: &[f32]) -> Tape {
-        let mut before = vec![self.input.forward(set, p, latent)];
-        let mut state = before[0].clone();
-        silu(set, &mut state);
-        let mut states = vec![state.clone()];
-        for layer in &self.hidden {
-            let mut change = layer.forward(set, p, &state);
-            before.push(change.clone());
-            silu(set, &mut change);
-            layers::add(&mut state, &change);
-            states.push(state.clone());
+    fn forward(&self, set: InstructionSet, p: &[f32], latent: &[f32], space: &mut Workspace) {
+        let tools = &mut Tools { set, parameters: p, packed: &mut space.packed };
+        self.input.forward(tools, latent, &mut space.before[0]);
+        activate(set, &space.before[0], &mut space.states[0]);
+        for (index, layer) in self.hidden.iter().enumerate() {
+            let (done, next) = space.states.split_at_mut(index + 1);
+            layer.forward(tools, &done[index], &mut space.before[index + 1]);
+            activate(set, &space.before[index + 1], &mut next[0]);
+            layers::add(&mut next[0], &done[index]);
         }
-        let pad = self.output.inputs - WIDTH;
-        let mut joined = vec![0.0; state.len() / WIDTH * self.output.inputs];
-        let rows = state.chunks_exact(WIDTH).zip(latent.chunks_exact(self.parameters));
-        for (out, (state, latent)) in joined.chunks_exact_mut(WIDTH + pad).zip(rows) {
+        space.joined.clear();
+        space.joined.resize(space.states[2].len() / WIDTH * self.output.inputs, 0.0);
+        let rows = space.states[2].chunks_exact(WIDTH).zip(latent.chunks_exact(self.parameters));
+        for (out, (state, latent)) in space.joined.chunks_exact_mut(self.output.inputs).zip(rows) {
             out[..WIDTH].copy_from_slice(state);
             out[WIDTH..][..latent.len()].copy_from_slice(latent);
         }
-        let output = self.output.forward(set, p, &joined);
-        Tape { before, states, joined, output }
+        self.output.forward(tools, &space.joined, &mut space.output);
     }
 
     /// Mean negative log density.
-    fn loss(&self, set: InstructionSet, p: &[f32], latent: &[f32], scaled: &[f32]) -> f64 {
-        let output = self.forward(set, p, latent).output;
-        let rows = output.chunks_exact(self.output.outputs);
-        let count = scaled.len() / self.observables;
-        let mut unused = vec![0.0; self.output.outputs];
-        rows.zip(scaled.chunks_exact(self.observables))
-            .map(|(row, x)| self.score(row, x, 0.0, &mut unused))
+    fn loss(&self, set: InstructionSet, p: &[f32], rows: Pairs<'_>, space: &mut Workspace) -> f64 {
+        self.forward(set, p, rows.latent, space);
+        let outputs = space.output.chunks_exact(self.output.outputs);
+        let count = rows.scaled.len() / self.observables;
+        outputs
+            .zip(rows.scaled.chunks_exact(self.observables))
+            .map(|(row, x)| self.score(row, x, None, &mut space.row))
             .sum::<f64>()
             / count.max(1) as f64
     }
 
-    fn gradient(&self, set: InstructionSet, p: &[f32], latent: &[f32], scaled: &[f32]) -> Vec<f32> {
-        let tape = self.forward(set, p, latent);
-        let mut g = vec![0.0; self.length];
-        let mut dy = vec![0.0; tape.output.len()];
-        let scale = self.observables as f32 / scaled.len() as f32;
-        let rows = tape.output.chunks_exact(self.output.outputs);
-        for ((row, x), dy) in rows
-            .zip(scaled.chunks_exact(self.observables))
-            .zip(dy.chunks_exact_mut(self.output.outputs))
-        {
-            self.score(row, x, scale, dy);
+    /// Writes the gradient of [`Shape::loss`] by every parameter into `g`.
+    fn gradient(
+        &self,
+        set: InstructionSet,
+        p: &[f32],
+        rows: Pairs<'_>,
+        space: &mut Workspace,
+        g: &mut [f32],
+    ) {
+        self.forward(set, p, rows.latent, space);
+        let size = self.output.outputs;
+        space.dy.clear();
+        space.dy.resize(space.output.len(), 0.0);
+        let scale = self.observables as f32 / rows.scaled.len() as f32;
+        let pairs = space.output.chunks_exact(size).zip(rows.scaled.chunks_exact(self.observables));
+        for ((row, x), dy) in pairs.zip(space.dy.chunks_exact_mut(size)) {
+            self.score(row, x, Some((scale, dy)), &mut space.row);
         }
-        self.output.gradient(set, &tape.joined, &dy, &mut g);
-        let joined = self.output.backward(set, p, &dy);
-        let mut state: Vec<f32> = joined
-            .chunks_exact(self.output.inputs)
-            .flat_map(|row| &row[..WIDTH])
-            .copied()
-            .collect();
+        let tools = &mut Tools { set, parameters: p, packed: &mut space.packed };
+        let [state, change, joined] = &mut space.flow;
+        self.output.gradient(tools, &space.joined, &space.dy, g);
+        self.output.backward(tools, &space.dy, joined);
+        state.clear();
+        state.extend(joined.chunks_exact(self.output.inputs).flat_map(|row| &row[..WIDTH]));
         for (index, layer) in self.hidden.iter().enumerate().rev() {
-            let mut change = state.clone();
-            silu_gradient(set, &tape.before[index + 1], &mut change);
-            layer.gradient(set, &tape.states[index], &change, &mut g);
-            layers::add(&mut state, &layer.backward(set, p, &change));
+            change.clone_from(state);
+            silu_gradient(set, &space.before[index + 1], change);
+            layer.gradient(tools, &space.states[index], change, g);
+            layer.backward(tools, change, joined);
+            layers::add(state, joined);
         }
-        silu_gradient(set, &tape.before[0], &mut state);
-        self.input.gradient(set, latent, &state, &mut g);
-        g
+        silu_gradient(set, &space.before[0], state);
+        self.input.gradient(tools, rows.latent, state, g);
     }
 
-    /// Negative log density of `x` and, times `scale`, its gradient by the network's output.
+    /// Negative log density of `x` and, where asked for, its gradient by the network's output,
+    /// times a scale.
     ///
     /// A component is a logit, means, logarithms of the scales of u = L·diag(eˡ)·(x - m), and the
     /// entries of the unit lower triangle L below its diagonal, row by row; u is standard normal.
-    fn score(&self, row: &[f32], x: &[f32], scale: f32, dy: &mut [f32]) -> f64 {
+    fn score(
+        &self,
+        row: &[f32],
+        x: &[f32],
+        gradient: Option<(f32, &mut [f32])>,
+        kept: &mut Scores,
+    ) -> f64 {
         let (d, size) = (self.observables, component(self.observables));
-        let mut e = vec![0.0f32; COMPONENTS * d];
-        let mut u = vec![0.0f32; COMPONENTS * d];
+        let Scores { e, u, de } = kept;
+        e.resize(COMPONENTS * d, 0.0);
+        u.resize(COMPONENTS * d, 0.0);
         let (mut joint, mut prior) = ([0.0f64; COMPONENTS], [0.0f64; COMPONENTS]);
         for part in 0..COMPONENTS {
             let out = &row[part * size..][..size];
@@ -215,16 +245,15 @@ impl Shape {
         }
         let (all, weights) = softmax(joint);
         let (total, shares) = softmax(prior);
-        if scale == 0.0 {
-            return total - all;
-        }
+        let Some((scale, dy)) = gradient else { return total - all };
         for part in 0..COMPONENTS {
             let weight = weights[part] as f32;
             let out = &row[part * size..][..size];
             let (e, u) = (&e[part * d..][..d], &u[part * d..][..d]);
             let dy = &mut dy[part * size..][..size];
             dy[0] = scale * (shares[part] as f32 - weight);
-            let mut de: Vec<f32> = u.iter().map(|u| weight * u).collect();
+            de.clear();
+            de.extend(u.iter().map(|u| weight * u));
             for (i, u) in u.iter().enumerate() {
                 let start = 1 + 2 * d + i * i.saturating_sub(1) / 2;
                 for j in 0..i {
@@ -289,15 +318,17 @@ mod tests {
         let values = shape.initialise(&mut rng);
         let (latent, scaled) = (numbers(2 * 6, &mut rng), numbers(3 * 6, &mut rng));
         let set = InstructionSet::detect();
-        let gradient = shape.gradient(set, &values, &latent, &scaled);
+        let (mut space, mut gradient) = (Workspace::default(), vec![0.0; shape.length]);
+        let rows = Pairs { latent: &latent, scaled: &scaled };
+        shape.gradient(set, &values, rows, &mut space, &mut gradient);
         let output = shape.output.bias();
         let starts = [&shape.input, &shape.hidden[0], &shape.hidden[1], &shape.output]
             .map(|layer| layer.weights().start + 3);
         for index in starts.into_iter().chain(output.start..output.start + 20) {
-            let loss = |change: f32| {
+            let mut loss = |change: f32| {
                 let mut moved = values.clone();
                 moved[index] += change;
-                shape.loss(set, &moved, &latent, &scaled)
+                shape.loss(set, &moved, rows, &mut space)
             };
             let slope = (loss(5e-3) - loss(-5e-3)) / 1e-2;
             let found = f64::from(gradient[index]);
@@ -323,12 +354,12 @@ mod tests {
         let pair = |rows: &'_ (Vec<f32>, Vec<f32>)| (rows.0.clone(), rows.1.clone());
         let (a, b) = (pair(&train), pair(&held));
         let emulator = Emulator::fit(
-            &Pairs { latent: &a.0, scaled: &a.1 },
-            &Pairs { latent: &b.0, scaled: &b.1 },
+            Pairs { latent: &a.0, scaled: &a.1 },
+            Pairs { latent: &b.0, scaled: &b.1 },
             [1, 2],
             (600, 1),
         );
-        let drawn = emulator.draw(&vec![0.5; 4000], &mut rng);
+        let drawn = emulator.draw(&vec![0.5; 4000], &mut rng, &mut Workspace::default());
         let mean = |f: &dyn Fn(&[f64]) -> f64| drawn.chunks_exact(2).map(f).sum::<f64>() / 4000.0;
         assert!((mean(&|x| x[0]) - 0.5).abs() < 0.08);
         assert!((mean(&|x| (x[0] - 0.5).powi(2)) - 0.25).abs() < 0.05);

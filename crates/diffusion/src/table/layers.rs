@@ -3,7 +3,8 @@
 //! Gradients of the affine layers are matrix products and run on the serving kernels; every sum
 //! has one fixed order, so a training is the same bits whatever the number of threads.
 
-use crate::kernels::{Affine, EPSILON, InstructionSet, LANES, lane_sum, vectorised};
+use crate::affine::Affine;
+use crate::kernels::{EPSILON, InstructionSet, LANES, lane_product, lane_sum, silu, vectorised};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -68,37 +69,32 @@ impl Dense {
         Affine::pack(&parameters[self.weights()], self.inputs, &parameters[self.bias()])
     }
 
-    /// `x · W + b` for rows of `x`.
-    pub(super) fn forward(&self, set: InstructionSet, parameters: &[f32], x: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; x.len() / self.inputs * self.outputs];
-        self.pack(parameters).apply(set, x, &mut out);
-        out
+    /// `out = x · W + b` for rows of `x`.
+    pub(super) fn forward(&self, tools: &mut Tools<'_>, x: &[f32], out: &mut Vec<f32>) {
+        out.resize(x.len() / self.inputs * self.outputs, 0.0);
+        let p = tools.parameters;
+        tools.packed.repack(&p[self.weights()], self.inputs, self.outputs);
+        tools.packed.set_bias(&p[self.bias()]);
+        tools.packed.apply(tools.set, x, out);
     }
 
-    /// Adds the gradients of weights and bias to `gradient`, laid out as the parameters are.
+    /// Writes the gradients of weights and bias, laid out as the parameters are.
     pub(super) fn gradient(
         &self,
-        set: InstructionSet,
+        tools: &mut Tools<'_>,
         x: &[f32],
         dy: &[f32],
         gradient: &mut [f32],
     ) {
-        let rows = dy.len() / self.outputs;
-        let mut turned = vec![0.0; x.len()];
-        transpose(x, self.inputs, &mut turned);
-        let zero = vec![0.0; self.outputs];
-        let mut product = vec![0.0; self.weight_count()];
-        Affine::pack(dy, rows, &zero).apply(set, &turned, &mut product);
-        let bias = self.bias();
-        let (weights, rest) = gradient[self.weights().start..].split_at_mut(self.weight_count());
+        tools.packed.repack(dy, dy.len() / self.outputs, self.outputs);
+        let (weights, rest) = gradient[self.range()].split_at_mut(self.weight_count());
+        tools.packed.apply_turned(tools.set, x, weights);
+        rest.fill(0.0);
         vectorised(
-            set,
+            tools.set,
             #[inline(always)]
             || {
-                for (sum, value) in weights.iter_mut().zip(&product) {
-                    *sum += value;
-                }
-                for row in dy.chunks_exact(bias.len()) {
+                for row in dy.chunks_exact(rest.len()) {
                     for (sum, value) in rest.iter_mut().zip(row) {
                         *sum += value;
                     }
@@ -107,133 +103,130 @@ impl Dense {
         );
     }
 
-    /// The gradient of the layer's input; `inputs` is a multiple of [`LANES`].
-    pub(super) fn backward(&self, set: InstructionSet, parameters: &[f32], dy: &[f32]) -> Vec<f32> {
+    /// `dx`, the gradient of the layer's input; `inputs` is a multiple of [`LANES`].
+    pub(super) fn backward(&self, tools: &mut Tools<'_>, dy: &[f32], dx: &mut Vec<f32>) {
         debug_assert!(self.inputs.is_multiple_of(LANES));
-        let mut turned = vec![0.0; self.weight_count()];
-        transpose(&parameters[self.weights()], self.outputs, &mut turned);
-        let mut dx = vec![0.0; dy.len() / self.outputs * self.inputs];
-        Affine::pack(&turned, self.outputs, &vec![0.0; self.inputs]).apply(set, dy, &mut dx);
-        dx
+        dx.resize(dy.len() / self.outputs * self.inputs, 0.0);
+        let weights = &tools.parameters[self.weights()];
+        tools.packed.repack_turned(weights, self.outputs, self.inputs);
+        tools.packed.apply(tools.set, dy, dx);
     }
 }
 
-/// `out` (columns, rows) from `x` (rows, columns), a square of sixteen at a time.
-fn transpose(x: &[f32], columns: usize, out: &mut [f32]) {
-    let rows = x.len() / columns.max(1);
-    for first in (0..rows).step_by(LANES) {
-        for left in (0..columns).step_by(LANES) {
-            for column in left..columns.min(left + LANES) {
-                for row in first..rows.min(first + LANES) {
-                    out[column * rows + row] = x[row * columns + column];
-                }
-            }
-        }
-    }
+/// What every layer of a pass needs: buffers that stay, because memory asked for anew in each step
+/// costs more than the arithmetic of some layers.
+pub(super) struct Tools<'a> {
+    pub(super) set: InstructionSet,
+    pub(super) parameters: &'a [f32],
+    pub(super) packed: &'a mut Affine,
 }
 
 /// What layer normalisation keeps for its gradient.
+#[derive(Default)]
 pub(super) struct Normal {
-    values: Vec<f32>,
+    /// Rows before scale and shift.
+    pub(super) values: Vec<f32>,
     inverse: Vec<f32>,
-    width: usize,
 }
 
-/// Layer normalisation of rows, then `· (1 + scale) + shift` where `film` has, for each row, the
-/// scales and then the shifts.
-pub(super) fn normalise(
+impl Normal {
+    /// Layer normalisation of rows as long as `width`.
+    pub(super) fn forward(&mut self, set: InstructionSet, x: &[f32], width: usize) {
+        self.values.resize(x.len(), 0.0);
+        self.inverse.resize(x.len() / width, 0.0);
+        let (values, inverse) = (&mut self.values, &mut self.inverse);
+        vectorised(
+            set,
+            #[inline(always)]
+            || {
+                let rows = x.chunks_exact(width).zip(values.chunks_exact_mut(width));
+                for ((x, values), inverse) in rows.zip(inverse) {
+                    let mean = lane_sum(x, |v| v) / width as f32;
+                    let variance = lane_sum(x, |v| (v - mean) * (v - mean)) / width as f32;
+                    *inverse = 1.0 / (variance + EPSILON).sqrt();
+                    for (out, x) in values.iter_mut().zip(x) {
+                        *out = (x - mean) * *inverse;
+                    }
+                }
+            },
+        );
+    }
+
+    /// Turns the gradient of the normalised rows into that of their input.
+    pub(super) fn backward(&self, set: InstructionSet, width: usize, dy: &mut [f32]) {
+        vectorised(
+            set,
+            #[inline(always)]
+            || {
+                let rows = dy.chunks_exact_mut(width).zip(self.values.chunks_exact(width));
+                for ((dy, values), inverse) in rows.zip(&self.inverse) {
+                    let mean = lane_sum(dy, |v| v) / width as f32;
+                    let along = lane_product(dy, values) / width as f32;
+                    for (dy, value) in dy.iter_mut().zip(values) {
+                        *dy = inverse * (*dy - mean - value * along);
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// `out = x · (1 + scale) + shift`; a row of `film` is the scales and then the shifts.
+pub(super) fn modulate(
     set: InstructionSet,
     x: &[f32],
+    film: &[f32],
     width: usize,
-    film: Option<&[f32]>,
-) -> (Vec<f32>, Normal) {
-    let rows = x.len() / width;
-    let mut values = vec![0.0; x.len()];
-    let mut inverse = vec![0.0; rows];
+    out: &mut Vec<f32>,
+) {
+    out.resize(x.len(), 0.0);
     vectorised(
         set,
         #[inline(always)]
         || {
-            for (row, x) in x.chunks_exact(width).enumerate() {
-                let mean = lane_sum(x, |v| v) / width as f32;
-                let variance = lane_sum(x, |v| (v - mean) * (v - mean)) / width as f32;
-                inverse[row] = 1.0 / (variance + EPSILON).sqrt();
-                for (out, x) in values[row * width..][..width].iter_mut().zip(x) {
-                    *out = (x - mean) * inverse[row];
+            let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
+            for ((out, x), film) in rows.zip(film.chunks_exact(2 * width)) {
+                let (scale, shift) = film.split_at(width);
+                for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
+                    *out = x * (1.0 + scale) + shift;
                 }
             }
         },
     );
-    let mut out = values.clone();
-    if let Some(film) = film {
-        vectorised(
-            set,
-            #[inline(always)]
-            || {
-                for (out, film) in out.chunks_exact_mut(width).zip(film.chunks_exact(2 * width)) {
-                    let (scale, shift) = film.split_at(width);
-                    for column in 0..width {
-                        out[column] = out[column] * (1.0 + scale[column]) + shift[column];
-                    }
-                }
-            },
-        );
-    }
-    (out, Normal { values, inverse, width })
 }
 
-impl Normal {
-    /// Turns the output's gradient into the input's; gives the gradient of `film` where there is
-    /// one.
-    pub(super) fn backward(
-        &self,
-        set: InstructionSet,
-        film: Option<&[f32]>,
-        dy: &mut [f32],
-    ) -> Vec<f32> {
-        let width = self.width;
-        let mut dfilm = Vec::new();
-        if let Some(film) = film {
-            dfilm.resize(film.len(), 0.0);
-            vectorised(
-                set,
-                #[inline(always)]
-                || {
-                    for (row, dy) in dy.chunks_exact_mut(width).enumerate() {
-                        let scale = &film[row * 2 * width..][..width];
-                        let values = &self.values[row * width..][..width];
-                        let (dscale, dshift) =
-                            dfilm[row * 2 * width..][..2 * width].split_at_mut(width);
-                        for column in 0..width {
-                            dscale[column] = dy[column] * values[column];
-                            dshift[column] = dy[column];
-                            dy[column] *= 1.0 + scale[column];
-                        }
-                    }
-                },
-            );
-        }
-        vectorised(
-            set,
-            #[inline(always)]
-            || {
-                let mut product = vec![0.0f32; width];
-                for (row, dy) in dy.chunks_exact_mut(width).enumerate() {
-                    let values = &self.values[row * width..][..width];
-                    for column in 0..width {
-                        product[column] = dy[column] * values[column];
-                    }
-                    let mean = lane_sum(dy, |v| v) / width as f32;
-                    let along = lane_sum(&product, |v| v) / width as f32;
-                    for column in 0..width {
-                        dy[column] =
-                            self.inverse[row] * (dy[column] - mean - values[column] * along);
-                    }
+/// Turns the gradient of [`modulate`]'s output into that of `x`; writes that of `film`.
+pub(super) fn modulate_gradient(
+    set: InstructionSet,
+    x: &[f32],
+    film: &[f32],
+    (width, dy): (usize, &mut [f32]),
+    dfilm: &mut Vec<f32>,
+) {
+    dfilm.resize(film.len(), 0.0);
+    vectorised(
+        set,
+        #[inline(always)]
+        || {
+            let films = film.chunks_exact(2 * width).zip(dfilm.chunks_exact_mut(2 * width));
+            let rows = dy.chunks_exact_mut(width).zip(x.chunks_exact(width));
+            for ((dy, x), (film, dfilm)) in rows.zip(films) {
+                let (dscale, dshift) = dfilm.split_at_mut(width);
+                dshift.copy_from_slice(dy);
+                for (((dy, x), dscale), scale) in dy.iter_mut().zip(x).zip(dscale).zip(film) {
+                    *dscale = *dy * x;
+                    *dy *= 1.0 + scale;
                 }
-            },
-        );
-        dfilm
-    }
+            }
+        },
+    );
+}
+
+/// `out = silu(x)`.
+pub(super) fn activate(set: InstructionSet, x: &[f32], out: &mut Vec<f32>) {
+    out.clear();
+    out.extend_from_slice(x);
+    silu(set, out);
 }
 
 /// Adds `b` to `a`, element by element.

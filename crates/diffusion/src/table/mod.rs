@@ -11,12 +11,16 @@
 
 mod bundle;
 mod columns;
+mod denoiser;
 mod emulator;
 mod features;
+mod frame;
 mod layers;
 mod model;
 mod network;
 mod optimiser;
+mod prepared;
+mod run;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -25,6 +29,7 @@ mod train;
 pub use bundle::{FORMAT, TableManifest, TableTraining, is_table_bundle};
 pub use columns::Table;
 pub use features::Features;
+pub use frame::Frame;
 pub use model::{Outside, TableModel};
 pub use network::TableArchitecture;
 pub use space::{Prior, Transform, parse_priors};

@@ -1,7 +1,8 @@
 //! A trained table model and its draws.
 
 use super::bundle::{self, TableManifest};
-use super::network::{Denoiser, Scratch};
+use super::denoiser::{Conditioned, Denoiser, Scratch};
+use super::frame::Frame;
 use crate::DiffusionError;
 use crate::bundle::BundleFiles;
 use crate::error::within;
@@ -98,14 +99,16 @@ impl TableModel {
             count..=count
         })?;
         let features = &self.manifest.features;
-        let inputs = features.of_scaled(&features.scale(observation));
+        let scaled = features.scale(observation);
+        let inputs = features.of_scaled(&scaled);
         let levels = karras_levels(options.steps);
-        let films =
-            self.members.iter().map(|member| member.films(&inputs, &levels[..options.steps]));
+        let condition = |member: &Denoiser| member.condition(&inputs, &levels[..options.steps]);
         let transforms = self.manifest.parameters.iter().map(|column| &column.transform);
         let task = Task {
             members: &self.members,
-            films: films.collect(),
+            conditioned: self.members.iter().map(condition).collect(),
+            frame: &self.manifest.frame,
+            centre: self.manifest.frame.centre(&scaled),
             bounds: transforms.map(|transform| transform.bounds()).collect(),
             levels: &levels,
             seed: options.seed.wrapping_add((row as u64).wrapping_mul(ROW_STEP)),
@@ -142,13 +145,26 @@ impl TableModel {
 /// One observation's sampling, shared by the threads.
 struct Task<'a> {
     members: &'a [Denoiser],
-    films: Vec<Vec<Vec<Vec<f32>>>>,
+    conditioned: Vec<Conditioned>,
+    frame: &'a Frame,
+    centre: Vec<f64>,
     bounds: Vec<(f64, f64)>,
     levels: &'a [f64],
     seed: u64,
 }
 
 impl Task<'_> {
+    /// A mean over a bounded prior lies inside it: moves one that does not to the bound.
+    fn hold(&self, denoised: &mut [f64]) {
+        let mut latent = self.frame.latent(denoised, &self.centre);
+        if !self.is_inside(&latent) {
+            for (value, (low, high)) in latent.iter_mut().zip(&self.bounds) {
+                *value = value.clamp(*low, *high);
+            }
+            denoised.copy_from_slice(&self.frame.inside(&latent, &self.centre));
+        }
+    }
+
     fn is_inside(&self, latent: &[f64]) -> bool {
         latent.iter().zip(&self.bounds).all(|(v, (low, high))| (*low..=*high).contains(v))
     }
@@ -198,27 +214,24 @@ impl Task<'_> {
         let mut input = vec![0.0f32; x.len()];
         let mut raw = vec![0.0f32; x.len()];
         let last = self.levels.len().saturating_sub(2);
+        let bounded = self.bounds.iter().any(|(low, high)| low.is_finite() || high.is_finite());
         let denoise = |level: usize, sigma: f64, x: &[f64], out: &mut [f64]| {
             let variance = sigma * sigma + 1.0;
             let scale = variance.sqrt();
             for (input, x) in input.iter_mut().zip(x) {
                 *input = (x / scale) as f32;
             }
-            // A solver asks at the levels of the grid only; the last is above zero.
-            if let Some(film) = self.films[member].get(level) {
-                self.members[member].forward(film, &input, &mut raw, scratch);
-            }
-            for (i, (out, (x, raw))) in out.iter_mut().zip(x.iter().zip(&raw)).enumerate() {
+            let rows = (&input[..], &mut raw[..]);
+            self.members[member].forward(&self.conditioned[member], level, rows, scratch);
+            for (out, (x, raw)) in out.iter_mut().zip(x.iter().zip(&raw)) {
                 *out = x / variance + sigma / scale * f64::from(*raw);
-                // A mean over a bounded prior lies inside it. The last one is the draw itself,
-                // which must be seen to have left.
-                if level < last {
-                    let (low, high) = self.bounds[i % width];
-                    *out = out.clamp(low, high);
-                }
+            }
+            // The last one is the draw itself, which must be seen to have left.
+            if level < last && bounded {
+                out.chunks_exact_mut(width).for_each(|denoised| self.hold(denoised));
             }
         };
         sample_dpmpp_2m(denoise, self.levels, &mut x);
-        x
+        x.chunks_exact(width).flat_map(|inside| self.frame.latent(inside, &self.centre)).collect()
     }
 }

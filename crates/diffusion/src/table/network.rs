@@ -1,15 +1,20 @@
 //! The denoiser of table mode: pre-norm residual blocks over θ, scaled and shifted (FiLM) by a code
 //! of the observation and the noise level. Forward for serving, forward and gradient for training.
 
-use super::layers::{self, Dense, Layout, Normal};
+use super::layers::{self, Dense, Layout, Normal, Tools, activate};
 use crate::DiffusionError;
-use crate::kernels::{self, Affine, InstructionSet, LANES, silu, silu_gradient};
+use crate::affine::Affine;
+use crate::kernels::{InstructionSet, LANES, silu_gradient};
 use crate::network::noise_features;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// Sines and cosines of the noise level, each.
-const FREQUENCIES: usize = 16;
+pub(super) const FREQUENCIES: usize = 16;
+/// Octaves in which the trunk sees each parameter as a wave, beside its value.
+pub(super) const OCTAVES: usize = 5;
+/// Angular frequency of the first, in standard deviations of a parameter.
+const LOWEST: f32 = 1.5;
 
 /// Shape of the denoiser. Widths are multiples of 16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,20 +44,48 @@ impl TableArchitecture {
     }
 }
 
-struct Block {
-    film: Dense,
-    first: Dense,
-    second: Dense,
+/// Inputs of the trunk for so many parameters.
+pub(super) fn inputs(parameters: usize) -> usize {
+    parameters * (1 + 2 * OCTAVES)
+}
+
+/// How much of each octave is seen at a noise level: what its noise leaves of a wave on average.
+pub(super) fn damping(sigma: f64) -> [f32; OCTAVES] {
+    let share = sigma * sigma / (sigma * sigma + 1.0);
+    std::array::from_fn(|octave| {
+        let frequency = f64::from(LOWEST) * f64::from(1u32 << octave);
+        (-0.5 * frequency * frequency * share).exp() as f32
+    })
+}
+
+/// A noisy scaled parameter as the trunk sees it.
+pub(super) fn push_waves(value: f32, damping: &[f32; OCTAVES], out: &mut Vec<f32>) {
+    out.push(value);
+    let (mut sine, mut cosine) = (LOWEST * value).sin_cos();
+    for damping in damping {
+        out.extend([damping * sine, damping * cosine]);
+        // The next octave by the formulae of the double angle.
+        (sine, cosine) = (2.0 * sine * cosine, 1.0 - 2.0 * sine * sine);
+    }
+}
+
+pub(super) struct Block {
+    pub(super) film: Dense,
+    pub(super) first: Dense,
+    pub(super) second: Dense,
 }
 
 /// The layers and where their parameters lie.
 pub(super) struct Shape {
     architecture: TableArchitecture,
-    embed: [Dense; 2],
-    condition: Dense,
-    input: Dense,
-    blocks: Vec<Block>,
-    output: Dense,
+    pub(super) embed: [Dense; 2],
+    pub(super) condition: Dense,
+    /// The observation straight into the trunk: what is a difference of θ and an observable is
+    /// then a sum of two affine layers.
+    pub(super) observe: Dense,
+    pub(super) input: Dense,
+    pub(super) blocks: Vec<Block>,
+    pub(super) output: Dense,
     pub(super) length: usize,
 }
 
@@ -63,42 +96,70 @@ pub(super) struct Batch {
     pub(super) features: Vec<f32>,
     /// (rows, 2 × frequencies).
     pub(super) noise: Vec<f32>,
-    /// (rows, parameters): θ noisy and scaled.
+    /// (rows, inputs): θ noisy and scaled, and its waves.
     pub(super) input: Vec<f32>,
     /// (rows, parameters).
     pub(super) target: Vec<f32>,
 }
 
 impl Batch {
+    /// Empties it and keeps its memory.
+    pub(super) fn clear(&mut self) {
+        for list in [&mut self.features, &mut self.noise, &mut self.input, &mut self.target] {
+            list.clear();
+        }
+    }
+
     /// Adds a row: clean latent θ, its noise, the noise level and the observation.
     pub(super) fn push(&mut self, latent: &[f32], noise: &[f64], sigma: f64, features: &[f32]) {
         self.features.extend(features);
         self.noise.extend(noise_features(sigma, FREQUENCIES));
         let scale = (sigma * sigma + 1.0).sqrt();
+        let damping = damping(sigma);
         for (clean, noise) in latent.iter().zip(noise) {
             let clean = f64::from(*clean);
-            self.input.push(((clean + sigma * noise) / scale) as f32);
+            push_waves(((clean + sigma * noise) / scale) as f32, &damping, &mut self.input);
             // (clean − c_skip · noisy) / c_out, without the cancellation at small σ.
             self.target.push(((sigma * clean - noise) / scale) as f32);
         }
     }
 }
 
-/// What the forward pass keeps for the gradient.
-struct Tape {
+/// What the forward pass keeps for the gradient, and the gradients on their way; kept from step to
+/// step.
+#[derive(Default)]
+pub(super) struct Workspace {
+    packed: Affine,
     embedded: [Vec<f32>; 2],
+    code: Vec<f32>,
     joined: Vec<f32>,
     coded: [Vec<f32>; 2],
+    state: Vec<f32>,
+    change: Vec<f32>,
     blocks: Vec<BlockTape>,
-    last: (Vec<f32>, Normal),
+    last: Normal,
     output: Vec<f32>,
+    flow: Flow,
 }
 
+#[derive(Default)]
 struct BlockTape {
     film: Vec<f32>,
     normal: Normal,
     input: Vec<f32>,
     hidden: [Vec<f32>; 2],
+}
+
+/// Gradients that flow back: of the output, the residual state, a block's inside and the code.
+#[derive(Default)]
+struct Flow {
+    output: Vec<f32>,
+    state: Vec<f32>,
+    hidden: Vec<f32>,
+    change: Vec<f32>,
+    film: Vec<f32>,
+    code: Vec<f32>,
+    part: Vec<f32>,
 }
 
 impl Shape {
@@ -108,7 +169,8 @@ impl Shape {
         let embed =
             [layout.dense("embed.0", features, width), layout.dense("embed.1", width, embedding)];
         let condition = layout.dense("condition", embedding + 2 * FREQUENCIES, width);
-        let input = layout.dense("input", parameters, width);
+        let observe = layout.dense("observe", features, width);
+        let input = layout.dense("input", inputs(parameters), width);
         let blocks = (0..blocks)
             .map(|block| Block {
                 film: layout.dense(&format!("block.{block}.film"), width, 2 * width),
@@ -117,12 +179,21 @@ impl Shape {
             })
             .collect();
         let output = layout.dense("output", width, parameters);
-        Self { architecture, embed, condition, input, blocks, output, length: layout.length }
+        Self {
+            architecture,
+            embed,
+            condition,
+            observe,
+            input,
+            blocks,
+            output,
+            length: layout.length,
+        }
     }
 
     /// Every layer, in the order of the parameters.
     pub(super) fn layers(&self) -> Vec<&Dense> {
-        let mut list = vec![&self.embed[0], &self.embed[1], &self.condition, &self.input];
+        let mut list = self.entries().to_vec();
         for block in &self.blocks {
             list.extend([&block.film, &block.first, &block.second]);
         }
@@ -130,10 +201,15 @@ impl Shape {
         list
     }
 
-    /// Random parameters; FiLM and output begin at zero, so that the first guess is the prior.
+    fn entries(&self) -> [&Dense; 5] {
+        [&self.embed[0], &self.embed[1], &self.condition, &self.observe, &self.input]
+    }
+
+    /// Random parameters; FiLM and output begin at zero, so that the first guess is a
+    /// normal in the frame.
     pub(super) fn initialise(&self, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let mut values = vec![0.0; self.length];
-        for layer in [&self.embed[0], &self.embed[1], &self.condition, &self.input] {
+        for layer in self.entries() {
             layer.initialise(&mut values, 1.0, rng);
         }
         for block in &self.blocks {
@@ -143,40 +219,48 @@ impl Shape {
         values
     }
 
-    fn forward(&self, set: InstructionSet, p: &[f32], batch: &Batch) -> Tape {
+    fn forward(&self, set: InstructionSet, p: &[f32], batch: &Batch, space: &mut Workspace) {
         let width = self.architecture.width;
-        let first = self.embed[0].forward(set, p, &batch.features);
-        let mut active = first.clone();
-        silu(set, &mut active);
-        let code = self.embed[1].forward(set, p, &active);
-        let joined = join(&code, &batch.noise, self.architecture.embedding);
-        let before = self.condition.forward(set, p, &joined);
-        let mut coded = before.clone();
-        silu(set, &mut coded);
-        let mut state = self.input.forward(set, p, &batch.input);
-        let mut blocks = Vec::with_capacity(self.blocks.len());
-        for block in &self.blocks {
-            let film = block.film.forward(set, p, &coded);
-            let (input, normal) = layers::normalise(set, &state, width, Some(&film));
-            let before = block.first.forward(set, p, &input);
-            let mut after = before.clone();
-            silu(set, &mut after);
-            layers::add(&mut state, &block.second.forward(set, p, &after));
-            blocks.push(BlockTape { film, normal, input, hidden: [before, after] });
+        let tools = &mut Tools { set, parameters: p, packed: &mut space.packed };
+        self.embed[0].forward(tools, &batch.features, &mut space.embedded[0]);
+        let [before, after] = &mut space.embedded;
+        activate(set, before, after);
+        self.embed[1].forward(tools, after, &mut space.code);
+        join(&space.code, &batch.noise, self.architecture.embedding, &mut space.joined);
+        let [before, after] = &mut space.coded;
+        self.condition.forward(tools, &space.joined, before);
+        activate(set, before, after);
+        self.input.forward(tools, &batch.input, &mut space.state);
+        self.observe.forward(tools, &batch.features, &mut space.change);
+        layers::add(&mut space.state, &space.change);
+        space.blocks.resize_with(self.blocks.len(), BlockTape::default);
+        for (block, kept) in self.blocks.iter().zip(&mut space.blocks) {
+            block.film.forward(tools, after, &mut kept.film);
+            kept.normal.forward(set, &space.state, width);
+            layers::modulate(set, &kept.normal.values, &kept.film, width, &mut kept.input);
+            let [before, active] = &mut kept.hidden;
+            block.first.forward(tools, &kept.input, before);
+            activate(set, before, active);
+            block.second.forward(tools, active, &mut space.change);
+            layers::add(&mut space.state, &space.change);
         }
-        let last = layers::normalise(set, &state, width, None);
-        let output = self.output.forward(set, p, &last.0);
-        Tape { embedded: [first, active], joined, coded: [before, coded], blocks, last, output }
+        space.last.forward(set, &space.state, width);
+        self.output.forward(tools, &space.last.values, &mut space.output);
     }
 
     /// Mean squared error of the network's output over rows and parameters.
-    pub(super) fn loss(&self, set: InstructionSet, p: &[f32], batch: &Batch) -> f64 {
-        let output = self.forward(set, p, batch).output;
+    pub(super) fn loss(
+        &self,
+        set: InstructionSet,
+        p: &[f32],
+        batch: &Batch,
+        space: &mut Workspace,
+    ) -> f64 {
+        self.forward(set, p, batch, space);
         let count = self.architecture.parameters;
+        let rows = space.output.chunks_exact(self.output.outputs);
         let mut sum = 0.0;
-        for (out, target) in
-            output.chunks_exact(self.output.outputs).zip(batch.target.chunks_exact(count))
-        {
+        for (out, target) in rows.zip(batch.target.chunks_exact(count)) {
             for (out, target) in out.iter().zip(target) {
                 sum += f64::from((out - target) * (out - target));
             }
@@ -184,152 +268,82 @@ impl Shape {
         sum / batch.target.len().max(1) as f64
     }
 
-    /// The gradient of [`Shape::loss`] by every parameter.
-    pub(super) fn gradient(&self, set: InstructionSet, p: &[f32], batch: &Batch) -> Vec<f32> {
-        let tape = self.forward(set, p, batch);
-        let mut g = vec![0.0; self.length];
-        let count = self.architecture.parameters;
-        let scale = 2.0 / batch.target.len() as f32;
-        let mut dy = vec![0.0; tape.output.len()];
-        let rows = tape.output.chunks_exact(self.output.outputs);
-        for ((dy, out), target) in
-            dy.chunks_exact_mut(self.output.outputs).zip(rows).zip(batch.target.chunks_exact(count))
-        {
-            for i in 0..count {
-                dy[i] = scale * (out[i] - target[i]);
+    /// Writes the gradient of [`Shape::loss`] by every parameter into `g`, as long as they are.
+    pub(super) fn gradient(
+        &self,
+        set: InstructionSet,
+        p: &[f32],
+        batch: &Batch,
+        space: &mut Workspace,
+        g: &mut [f32],
+    ) {
+        self.forward(set, p, batch, space);
+        let width = self.architecture.width;
+        let tools = &mut Tools { set, parameters: p, packed: &mut space.packed };
+        let flow = &mut space.flow;
+        self.error(&space.output, &batch.target, &mut flow.output);
+        self.output.gradient(tools, &space.last.values, &flow.output, g);
+        self.output.backward(tools, &flow.output, &mut flow.state);
+        space.last.backward(set, width, &mut flow.state);
+        let code = &space.coded[1];
+        flow.code.clear();
+        flow.code.resize(code.len(), 0.0);
+        for (block, kept) in self.blocks.iter().zip(&space.blocks).rev() {
+            block.second.gradient(tools, &kept.hidden[1], &flow.state, g);
+            block.second.backward(tools, &flow.state, &mut flow.hidden);
+            silu_gradient(set, &kept.hidden[0], &mut flow.hidden);
+            block.first.gradient(tools, &kept.input, &flow.hidden, g);
+            block.first.backward(tools, &flow.hidden, &mut flow.change);
+            let change = (width, &mut flow.change[..]);
+            layers::modulate_gradient(set, &kept.normal.values, &kept.film, change, &mut flow.film);
+            kept.normal.backward(set, width, &mut flow.change);
+            layers::add(&mut flow.state, &flow.change);
+            block.film.gradient(tools, code, &flow.film, g);
+            block.film.backward(tools, &flow.film, &mut flow.part);
+            layers::add(&mut flow.code, &flow.part);
+        }
+        self.input.gradient(tools, &batch.input, &flow.state, g);
+        self.observe.gradient(tools, &batch.features, &flow.state, g);
+        silu_gradient(set, &space.coded[0], &mut flow.code);
+        self.condition.gradient(tools, &space.joined, &flow.code, g);
+        self.condition.backward(tools, &flow.code, &mut flow.part);
+        let embedding = self.architecture.embedding;
+        let rows = flow.part.chunks_exact(embedding + 2 * FREQUENCIES);
+        flow.change.clear();
+        flow.change.extend(rows.flat_map(|row| &row[..embedding]));
+        self.embed[1].gradient(tools, &space.embedded[1], &flow.change, g);
+        self.embed[1].backward(tools, &flow.change, &mut flow.hidden);
+        silu_gradient(set, &space.embedded[0], &mut flow.hidden);
+        self.embed[0].gradient(tools, &batch.features, &flow.hidden, g);
+    }
+
+    /// The gradient of the mean squared error by the output, whose padding has none.
+    fn error(&self, output: &[f32], target: &[f32], out: &mut Vec<f32>) {
+        let (count, padded) = (self.architecture.parameters, self.output.outputs);
+        let scale = 2.0 / target.len() as f32;
+        out.clear();
+        out.resize(output.len(), 0.0);
+        let rows = output.chunks_exact(padded).zip(target.chunks_exact(count));
+        for (dy, (output, target)) in out.chunks_exact_mut(padded).zip(rows) {
+            for (dy, (output, target)) in dy.iter_mut().zip(output.iter().zip(target)) {
+                *dy = scale * (output - target);
             }
         }
-        self.output.gradient(set, &tape.last.0, &dy, &mut g);
-        let mut state = self.output.backward(set, p, &dy);
-        tape.last.1.backward(set, None, &mut state);
-        let mut dcode = vec![0.0; tape.coded[1].len()];
-        for (block, kept) in self.blocks.iter().zip(&tape.blocks).rev() {
-            block.second.gradient(set, &kept.hidden[1], &state, &mut g);
-            let mut hidden = block.second.backward(set, p, &state);
-            silu_gradient(set, &kept.hidden[0], &mut hidden);
-            block.first.gradient(set, &kept.input, &hidden, &mut g);
-            let mut change = block.first.backward(set, p, &hidden);
-            let dfilm = kept.normal.backward(set, Some(&kept.film), &mut change);
-            layers::add(&mut state, &change);
-            block.film.gradient(set, &tape.coded[1], &dfilm, &mut g);
-            layers::add(&mut dcode, &block.film.backward(set, p, &dfilm));
-        }
-        self.input.gradient(set, &batch.input, &state, &mut g);
-        silu_gradient(set, &tape.coded[0], &mut dcode);
-        self.condition.gradient(set, &tape.joined, &dcode, &mut g);
-        let djoined = self.condition.backward(set, p, &dcode);
-        let embedding = self.architecture.embedding;
-        let width = embedding + 2 * FREQUENCIES;
-        let de: Vec<f32> =
-            djoined.chunks_exact(width).flat_map(|row| &row[..embedding]).copied().collect();
-        self.embed[1].gradient(set, &tape.embedded[1], &de, &mut g);
-        let mut dactive = self.embed[1].backward(set, p, &de);
-        silu_gradient(set, &tape.embedded[0], &mut dactive);
-        self.embed[0].gradient(set, &batch.features, &dactive, &mut g);
-        g
     }
 }
 
 /// Rows of codes and rows of noise features side by side.
-fn join(code: &[f32], noise: &[f32], embedding: usize) -> Vec<f32> {
-    let rows = code.chunks_exact(embedding).zip(noise.chunks_exact(2 * FREQUENCIES));
-    rows.flat_map(|(code, noise)| code.iter().chain(noise)).copied().collect()
-}
-
-/// The denoiser packed for serving.
-pub(super) struct Denoiser {
-    set: InstructionSet,
-    architecture: TableArchitecture,
-    embed: [Affine; 2],
-    condition: Affine,
-    input: Affine,
-    blocks: Vec<[Affine; 3]>,
-    output: Affine,
-    plain: Vec<f32>,
-}
-
-/// Buffers of the trunk, reused between steps.
-#[derive(Default)]
-pub(super) struct Scratch {
-    state: Vec<f32>,
-    normal: Vec<f32>,
-    hidden: Vec<f32>,
-    padded: Vec<f32>,
-}
-
-impl Denoiser {
-    pub(super) fn new(architecture: TableArchitecture, parameters: &[f32]) -> Self {
-        let shape = Shape::new(architecture);
-        let pack = |layer: &Dense| layer.pack(parameters);
-        Self {
-            set: InstructionSet::detect(),
-            embed: [pack(&shape.embed[0]), pack(&shape.embed[1])],
-            condition: pack(&shape.condition),
-            input: pack(&shape.input),
-            blocks: shape
-                .blocks
-                .iter()
-                .map(|block| [pack(&block.film), pack(&block.first), pack(&block.second)])
-                .collect(),
-            output: pack(&shape.output),
-            plain: vec![0.0; 2 * architecture.width],
-            architecture,
-        }
-    }
-
-    /// Scales and shifts of each block, for an observation's features at each noise level.
-    pub(super) fn films(&self, features: &[f32], levels: &[f64]) -> Vec<Vec<Vec<f32>>> {
-        let row = |layer: &Affine, x: &[f32]| {
-            let mut out = vec![0.0; layer.outputs()];
-            layer.apply(self.set, x, &mut out);
-            out
-        };
-        let mut hidden = row(&self.embed[0], features);
-        silu(self.set, &mut hidden);
-        let code = row(&self.embed[1], &hidden);
-        let at = |sigma: &f64| {
-            let noise = noise_features(*sigma, FREQUENCIES);
-            let mut joint = row(&self.condition, &join(&code, &noise, code.len()));
-            silu(self.set, &mut joint);
-            self.blocks.iter().map(|block| row(&block[0], &joint)).collect()
-        };
-        levels.iter().map(at).collect()
-    }
-
-    /// The raw output for rows of scaled noisy θ; `out` is (rows, parameters).
-    pub(super) fn forward(
-        &self,
-        films: &[Vec<f32>],
-        input: &[f32],
-        out: &mut [f32],
-        scratch: &mut Scratch,
-    ) {
-        let count = self.architecture.parameters;
-        let rows = input.len() / count;
-        let size = rows * self.architecture.width;
-        for buffer in [&mut scratch.state, &mut scratch.normal, &mut scratch.hidden] {
-            buffer.resize(size, 0.0);
-        }
-        scratch.padded.resize(rows * self.output.outputs(), 0.0);
-        self.input.apply(self.set, input, &mut scratch.state);
-        for (block, film) in self.blocks.iter().zip(films) {
-            kernels::normalise(self.set, &scratch.state, film, &mut scratch.normal);
-            block[1].apply(self.set, &scratch.normal, &mut scratch.hidden);
-            silu(self.set, &mut scratch.hidden);
-            block[2].apply(self.set, &scratch.hidden, &mut scratch.normal);
-            layers::add(&mut scratch.state, &scratch.normal);
-        }
-        kernels::normalise(self.set, &scratch.state, &self.plain, &mut scratch.normal);
-        self.output.apply(self.set, &scratch.normal, &mut scratch.padded);
-        let padded = scratch.padded.chunks_exact(self.output.outputs());
-        for (out, row) in out.chunks_exact_mut(count).zip(padded) {
-            out.copy_from_slice(&row[..count]);
-        }
+pub(super) fn join(code: &[f32], noise: &[f32], embedding: usize, out: &mut Vec<f32>) {
+    out.clear();
+    for (code, noise) in code.chunks_exact(embedding).zip(noise.chunks_exact(2 * FREQUENCIES)) {
+        out.extend_from_slice(code);
+        out.extend_from_slice(noise);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::denoiser::{Denoiser, Scratch};
     use super::*;
     use rand::{RngExt, SeedableRng};
 
@@ -360,13 +374,14 @@ mod tests {
         let (shape, values) = (Shape::new(SMALL), random(&mut rng));
         let batch = batch(7, &mut rng);
         for set in InstructionSet::available() {
-            let gradient = shape.gradient(set, &values, &batch);
+            let (mut space, mut gradient) = (Workspace::default(), vec![0.0; shape.length]);
+            shape.gradient(set, &values, &batch, &mut space, &mut gradient);
             for layer in shape.layers() {
                 for index in [layer.weights().start, layer.weights().end - 16, layer.bias().start] {
-                    let loss = |change: f32| {
+                    let mut loss = |change: f32| {
                         let mut moved = values.clone();
                         moved[index] += change;
-                        shape.loss(set, &moved, &batch)
+                        shape.loss(set, &moved, &batch, &mut space)
                     };
                     let slope = (loss(5e-3) - loss(-5e-3)) / 1e-2;
                     let found = f64::from(gradient[index]);
@@ -384,7 +399,11 @@ mod tests {
         let batch = batch(19, &mut rng);
         let all: Vec<Vec<f32>> = InstructionSet::available()
             .into_iter()
-            .map(|set| shape.gradient(set, &values, &batch))
+            .map(|set| {
+                let mut gradient = vec![0.0; shape.length];
+                shape.gradient(set, &values, &batch, &mut Workspace::default(), &mut gradient);
+                gradient
+            })
             .collect();
         assert!(all.iter().all(|gradient| gradient == &all[0]));
     }
@@ -395,12 +414,14 @@ mod tests {
         let (shape, values) = (Shape::new(SMALL), random(&mut rng));
         let mut batch = Batch::default();
         batch.push(&[0.3, -0.2, 0.9], &[0.1, 0.5, -1.0], 0.7, &[0.1, 0.2, -0.3, 0.4, 0.5]);
-        let seen = shape.forward(InstructionSet::Portable, &values, &batch).output;
+        let mut space = Workspace::default();
+        shape.forward(InstructionSet::Portable, &values, &batch, &mut space);
         let denoiser = Denoiser::new(SMALL, &values);
-        let films = denoiser.films(&batch.features, &[0.7]);
+        let conditioned = denoiser.condition(&batch.features, &[0.7]);
+        let noisy: Vec<f32> = batch.input.iter().step_by(inputs(1)).copied().collect();
         let mut out = [0.0; 3];
-        denoiser.forward(&films[0], &batch.input, &mut out, &mut Scratch::default());
-        for (seen, served) in seen.iter().zip(out) {
+        denoiser.forward(&conditioned, 0, (&noisy, &mut out), &mut Scratch::default());
+        for (seen, served) in space.output.iter().zip(out) {
             assert!((seen - served).abs() < 1e-5, "{seen} {served}");
         }
     }

@@ -1,7 +1,7 @@
 //! AdamW (Loshchilov and Hutter 2019) with a short warm-up, a cosine to zero, clipped gradients and
 //! an exponential average of the weights.
 
-use crate::kernels::{InstructionSet, vectorised};
+use crate::kernels::{InstructionSet, lane_product, vectorised};
 
 /// How fast to learn and for how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,7 +37,7 @@ impl Optimiser {
 
     /// One step along a gradient, which is clipped to the schedule's norm.
     pub(super) fn step(&mut self, set: InstructionSet, gradient: &[f32]) {
-        let norm = gradient.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt() as f32;
+        let norm = squares(set, gradient).sqrt() as f32;
         let shrink = if norm > self.schedule.clip { self.schedule.clip / norm } else { 1.0 };
         let step = self.done as f32 + 1.0;
         let progress = self.done as f32 / self.schedule.steps as f32;
@@ -66,4 +66,14 @@ impl Optimiser {
             },
         );
     }
+}
+
+/// Sum of the squares: by runs of a fixed length, whose lanes are summed in single precision.
+fn squares(set: InstructionSet, values: &[f32]) -> f64 {
+    const RUN: usize = 1024;
+    vectorised(
+        set,
+        #[inline(always)]
+        || values.chunks(RUN).map(|run| f64::from(lane_product(run, run))).sum(),
+    )
 }

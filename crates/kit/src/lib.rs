@@ -9,14 +9,20 @@
 mod catalogue;
 mod check;
 mod dashboards;
+mod equivalent;
 mod error;
 mod expression;
 mod files;
+mod routing;
 mod rules;
+mod sampling;
 
-pub use catalogue::Catalogue;
+pub use catalogue::{Catalogue, JOBS};
 pub use check::{Finding, Report, check};
 pub use dashboards::{Panel, Threshold, dashboards};
+pub use equivalent::equivalent;
 pub use error::KitError;
 pub use files::{File, Occupied, export, files, read};
+pub use routing::Routing;
 pub use rules::{Rule, manifest_rules, rules};
+pub use sampling::TailSampling;

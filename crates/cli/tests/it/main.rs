@@ -1,6 +1,7 @@
 //! The real binary, as a user runs it.
 #![cfg(test)]
 
+mod alertmanager;
 mod alerts;
 mod analyze;
 mod audit;
@@ -22,6 +23,7 @@ mod monitoring_server;
 mod otel;
 mod predict;
 mod prometheus;
+mod quiet;
 mod redaction;
 mod replay;
 mod runbooks;

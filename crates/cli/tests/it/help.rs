@@ -25,6 +25,7 @@ fn help_matches_its_golden() {
         "observability",
         "observability export",
         "observability check",
+        "observability verify",
         "healthcheck",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();

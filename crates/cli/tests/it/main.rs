@@ -34,3 +34,5 @@ mod simulate;
 mod stub_nvml;
 mod table;
 mod validate_physics;
+mod verification;
+mod verify;

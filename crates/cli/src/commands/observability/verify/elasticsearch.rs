@@ -6,6 +6,7 @@ use super::verdict::{Check, Verdict, unanswered};
 use crate::args::System;
 use crate::failure::Failure;
 use crate::http::{AskError, Server};
+use http::StatusCode;
 use microdiff_kit::File;
 use serde_json::{Value, json};
 
@@ -43,7 +44,12 @@ pub(super) fn checks<'a>(
     vec![
         Check::new("template", move || {
             let path = format!("/{pattern}/_mapping/field/{}", TRACE_FIELDS.join(","));
-            told(server.get_json(&path, &[]).and_then(|answer| mapping(&answer, pattern)))
+            let answer = match server.get_json(&path, &[]) {
+                // OpenSearch says so of a pattern that no index fits.
+                Err(AskError::Refused(StatusCode::NOT_FOUND, _)) => Ok(json!({})),
+                answer => answer,
+            };
+            told(answer.and_then(|answer| mapping(&answer, pattern)))
         }),
         Check::new("log line", move || match sent {
             None => Verdict::NotChecked("no design was answered".to_owned()),

@@ -78,7 +78,7 @@ impl Report {
         }
     }
 
-    /// How many checks were not right; `None` when all were.
+    /// Whose checks were not right; `None` when all were.
     pub(super) fn faults(&self) -> Option<String> {
         if self.right {
             return None;
@@ -86,9 +86,8 @@ impl Report {
         let wrong = |row: &&Row| !matches!(row.state, State::Ok | State::NotAsked);
         let mut systems: Vec<&str> =
             self.checks.iter().filter(wrong).map(|row| row.system.name()).collect();
-        let count = systems.len();
         systems.dedup();
-        Some(format!("{count} checks are not right: {}", systems.join(", ")))
+        Some(format!("checks are not right: {}", systems.join(", ")))
     }
 
     /// The table; each advice once, below the first row that it is for.
@@ -152,7 +151,7 @@ mod tests {
         assert_eq!(table.matches("to fix: start it").count(), 1, "{table}");
         assert_eq!(table.lines().filter(|line| line.contains("unreachable")).count(), 2);
         assert!(table.contains("an swered") && table.contains("not asked"), "{table}");
-        assert_eq!(report.faults().as_deref(), Some("2 checks are not right: prometheus"));
+        assert_eq!(report.faults().as_deref(), Some("checks are not right: prometheus"));
         let json = serde_json::to_value(&report).expect("JSON");
         assert_eq!(json["checks"][2]["state"], "unreachable");
         assert_eq!(json["right"], false);

@@ -72,7 +72,7 @@ kit:
 kubernetes:
     bash .ci/kubernetes/check
 
-# Run the pipelines of deploy/ on a real Collector, Jaeger and OpenSearch; builds them the first time
+# Run the pipelines of deploy/ and `observability verify` on real servers; builds them the first time
 servers-test:
     .ci/servers/get otelcol jaeger opensearch
     cargo test --locked -p microdiff-cli --features real-servers --test servers

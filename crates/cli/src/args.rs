@@ -3,10 +3,12 @@
 mod drill;
 mod models;
 mod prediction;
+mod verify;
 
 pub use drill::DrillArgs;
 pub use models::{ModelsArgs, ModelsCommand, ModelsListArgs, ModelsShowArgs, ModelsVerifyArgs};
 pub use prediction::{MapArgs, PredictArgs, ValidatePhysicsArgs};
+pub use verify::{System, VerifyArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use microdiff_design::DesignRequest;
@@ -56,7 +58,7 @@ pub enum Command {
     Serve(ServeArgs),
     /// Prove the audit log whole, or take records out of it
     Audit(AuditArgs),
-    /// Write the monitoring kit out, or prove that a kit fits this binary
+    /// Write the monitoring kit out, prove that it fits this binary, or that it works
     Observability(ObservabilityArgs),
     /// Do a fault to a sandboxed service and tell whether the right alerts fire, and clear
     Drill(DrillArgs),
@@ -376,6 +378,9 @@ pub enum ObservabilityCommand {
     /// Look up every metric, label and label value of rules and dashboards; exit code 1 with a list
     /// of faults if any is not in the catalogue of this binary
     Check(KitCheckArgs),
+    /// Send one design and look whether its metric, trace and log line, and this kit's rules and
+    /// routes, have arrived in the systems that are named; exit code 1 if any has not
+    Verify(Box<VerifyArgs>),
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod csv_table;
 mod failure;
+mod http;
 mod output;
 mod plot;
 mod report;

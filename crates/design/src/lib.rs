@@ -27,7 +27,7 @@ pub use document::{
 };
 pub use error::{DesignError, ErrorKind};
 pub use microdiff_diffusion::{CaseScore, DescriptorReference, Quantiles, SetScore, set_scores};
-pub use phantom::{BundleContent, CanaryReport, record_phantom};
+pub use phantom::{BundleContent, CanaryReport, PhantomScan, record_phantom};
 pub use predictive::{Observable, ObservableCheck, PREDICTIVE_FALSE_ALARM_RATE, PredictiveSummary};
 pub use quality::{DescriptorReading, ORDINARY_PERCENTILES, QualitySummary, UnusualDescriptor};
 pub use request::DesignRequest;

@@ -3,7 +3,7 @@
 //! of files or memory would tell.
 
 use crate::designer::infer;
-use crate::{DesignError, DesignRequest};
+use crate::{DesignError, DesignRequest, bundled};
 use microdiff_diffusion::bundle::BundleFiles;
 use microdiff_diffusion::{Model, Quantiles};
 use microdiff_domain::{
@@ -66,9 +66,7 @@ impl Phantom {
 
     /// Takes the content of the two files.
     pub(crate) fn from_bytes(record: &[u8], voxels: &[u8]) -> Result<Self, DesignError> {
-        let record: Record = serde_json::from_slice(record)
-            .map_err(|error| DesignError::Canary(format!("{RECORD_FILE}: {error}")))?;
-        let volume = Volume::new(record.shape, voxels.to_vec())?;
+        let (record, volume) = parse(record, voxels)?;
         let scan = Scan::in_memory(Voxels::U8(volume), Some(record.voxel_size_um));
         Ok(Self { scan, record })
     }
@@ -143,6 +141,35 @@ impl Phantom {
         let (_, posterior) =
             infer(model, &self.scan, self.record.voxel_size_um, &request, &mut ())?;
         Ok(Parameter::ALL.map(|parameter| posterior.quantiles(parameter)))
+    }
+}
+
+fn parse(record: &[u8], voxels: &[u8]) -> Result<(Record, Volume<u8>), DesignError> {
+    let record: Record = serde_json::from_slice(record)
+        .map_err(|error| DesignError::Canary(format!("{RECORD_FILE}: {error}")))?;
+    let volume = Volume::new(record.shape, voxels.to_vec())?;
+    Ok((record, volume))
+}
+
+/// The bundled model's phantom, for whoever wants to ask a service something it can answer.
+#[derive(Debug, Clone)]
+pub struct PhantomScan {
+    /// Grey values, (z, y, x), z up along the build direction.
+    pub voxels: Volume<u8>,
+    /// Edge of a voxel.
+    pub voxel_size: VoxelSize,
+    /// What the part is made of.
+    pub alloy: Alloy,
+}
+
+impl PhantomScan {
+    /// The phantom that is part of the binary.
+    ///
+    /// # Errors
+    /// [`DesignError::Canary`] when the binary was built with files that do not belong together.
+    pub fn bundled() -> Result<Self, DesignError> {
+        let (record, voxels) = parse(bundled::PHANTOM, bundled::PHANTOM_VOXELS)?;
+        Ok(Self { voxels, voxel_size: record.voxel_size_um, alloy: record.alloy })
     }
 }
 

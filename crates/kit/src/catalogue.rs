@@ -25,7 +25,7 @@ pub struct Catalogue {
 }
 
 /// The scrape jobs of `prometheus.yml`; rules and dashboards select on them.
-const JOBS: [&str; 2] = ["microdiff-app", "microdiff-gpu"];
+pub const JOBS: [&str; 2] = ["microdiff-app", "microdiff-gpu"];
 /// Series that Prometheus itself makes for each target.
 const OF_TARGETS: [&str; 5] = [
     "up",

@@ -24,6 +24,7 @@ mod process;
 pub mod redaction;
 mod runtime;
 pub mod slo;
+pub mod tls;
 pub mod traces;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
-//! `microdiff observability`: the monitoring kit that this binary carries, written out, and the
-//! proof that a kit names only what this binary emits.
+//! `microdiff observability`: the monitoring kit that this binary carries, written out, the proof
+//! that a kit names only what this binary emits, and the proof that it works in the real systems.
+
+mod verify;
 
 use crate::args::{KitCheckArgs, KitExportArgs, ObservabilityCommand};
 use crate::failure::Failure;
@@ -10,6 +12,7 @@ pub fn run(command: &ObservabilityCommand) -> Result<(), Failure> {
     match command {
         ObservabilityCommand::Export(args) => run_export(args),
         ObservabilityCommand::Check(args) => run_check(args),
+        ObservabilityCommand::Verify(args) => verify::run(args),
     }
 }
 

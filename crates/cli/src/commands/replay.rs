@@ -3,6 +3,7 @@
 use super::designer;
 use crate::args::ReplayArgs;
 use crate::failure::Failure;
+use crate::http::Server;
 use crate::output;
 use microdiff_server::{DesignDetails, Engine};
 use serde_json::Value;
@@ -126,16 +127,8 @@ fn ask(admin: &str, id: &str) -> Result<Value, Failure> {
     if !is_id(id) {
         return Err(Failure::usage("an id has letters, digits, -, _ and . only"));
     }
-    let url = format!("{}/flight/{id}", admin.trim_end_matches('/'));
-    let refuse = |error: reqwest::Error| Failure::data(format!("cannot ask {url}: {error}"));
-    // The listener is on this machine; a proxy between would be a mistake.
-    let client = reqwest::blocking::Client::builder().no_proxy().timeout(PATIENCE).build();
-    let answer = client.and_then(|client| client.get(&url).send()).map_err(refuse)?;
-    let status = answer.status();
-    let body: Value = answer.json().map_err(refuse)?;
-    if !status.is_success() {
-        let detail = body["detail"].as_str().unwrap_or("no reason given");
-        return Err(Failure::data(format!("{url} answered {}: {detail}", status.as_u16())));
-    }
-    Ok(body)
+    let server = Server::at(admin, PATIENCE)?;
+    server
+        .get_json(&format!("/flight/{id}"), &[])
+        .map_err(|error| Failure::data(format!("{}/flight/{id} {error}", server.url())))
 }

@@ -2,56 +2,18 @@
 //! real Alertmanager with the kit's routes, templates and receivers: somebody is paged, the chat is
 //! told, and both hear that it is over.
 //!
-//! Only addresses, secrets and waits differ from what an operator gets. Needs `prometheus` and
-//! `alertmanager` (Debian: packages `prometheus` and `prometheus-alertmanager`).
+//! Only addresses, secrets and waits differ from what an operator gets, and the day of the
+//! maintenance window.
 
-use crate::binary::{microdiff, succeed, text};
+use crate::alertmanager;
+use crate::binary::{microdiff, text};
 use crate::collector::Collector;
-use crate::monitoring_server::MonitoringServer;
 use crate::prometheus::{Prometheus, edit, replaced};
 use crate::service::{DEADLINE, Service};
 use microdiff_kit::{Compression, File, compress, files};
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// Exports the kit and starts an Alertmanager with it whose receivers all reach `people`.
-fn alertmanager(folder: &Path, people: SocketAddr) -> MonitoringServer {
-    let kit = folder.join("kit-of-alertmanager");
-    succeed(&["observability", "export", text(&kit)]);
-    let secrets = folder.join("secrets");
-    std::fs::create_dir(&secrets).expect("a folder");
-    for (name, secret) in [
-        ("pagerduty", "routing-key".to_owned()),
-        ("dead-mans-switch", "token".to_owned()),
-        ("slack-platform", format!("http://{people}/platform")),
-        ("slack-model", format!("http://{people}/model")),
-    ] {
-        std::fs::write(secrets.join(name), secret).expect("written");
-    }
-    let config = kit.join("alertmanager/alertmanager.yml");
-    edit(&config, |yaml| {
-        let pages = format!("global:\n  pagerduty_url: http://{people}/pages\n");
-        let yaml = replaced(&yaml, "global:\n", &pages);
-        let yaml = replaced(&yaml, "/etc/alertmanager/secrets", text(&secrets));
-        let yaml = replaced(&yaml, "dead-mans-switch:8080", &people.to_string());
-        let yaml = replaced(&yaml, "group_wait: 10s", "group_wait: 1s");
-        let yaml = replaced(&yaml, "group_wait: 30s", "group_wait: 1s");
-        // A maintenance window of the real week must not decide whether this test passes.
-        let yaml = replaced(&yaml, "mute_time_intervals: [maintenance]", "continue: false");
-        replaced(&yaml, "group_interval: 5m", "group_interval: 1s")
-    });
-    MonitoringServer::start(
-        "prometheus-alertmanager",
-        "prometheus-alertmanager",
-        &[
-            format!("--config.file={}", text(&config)),
-            format!("--storage.path={}", text(&folder.join("alerts"))),
-            "--cluster.listen-address=".to_owned(),
-        ],
-    )
-}
 
 /// Puts the exported rules of availability at sixty times their speed.
 fn hasten(exported: &Path) {
@@ -63,13 +25,13 @@ fn hasten(exported: &Path) {
 }
 
 /// What has arrived, one JSON object after another.
-fn arrived(people: &Collector) -> Vec<Value> {
+pub fn arrived(people: &Collector) -> Vec<Value> {
     let bodies = people.bodies();
     serde_json::Deserializer::from_slice(&bodies).into_iter().map_while(Result::ok).collect()
 }
 
 /// Polls until a message answers the description.
-fn await_message(people: &Collector, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub fn await_message(people: &Collector, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let end = Instant::now() + DEADLINE;
     loop {
         if let Some(found) = arrived(people).into_iter().find(&wanted) {
@@ -89,7 +51,10 @@ fn a_database_that_is_gone_pages_somebody_and_its_return_resolves_the_page() {
     let service = Service::start_by(microdiff(), &data, &["--config", text(&config)]);
     service.poll("/readyz", 200);
     let people = Collector::start();
-    let alertmanager = alertmanager(folder.path(), people.address);
+    // A maintenance window of the real week must not decide whether this test passes.
+    let alertmanager = alertmanager::start(folder.path(), people.address, |yaml| {
+        alertmanager::maintained_on(&yaml, alertmanager::weekday(3))
+    });
     let _prometheus =
         Prometheus::start_alerting(folder.path(), &service, &alertmanager.address, hasten);
 

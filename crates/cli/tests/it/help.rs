@@ -29,6 +29,7 @@ fn help_matches_its_golden() {
         "observability",
         "observability export",
         "observability check",
+        "observability verify",
         "drill",
         "healthcheck",
     ] {

@@ -1,6 +1,7 @@
 //! The real binary, as a user runs it.
 #![cfg(test)]
 
+mod alertmanager;
 mod alerts;
 mod analyze;
 mod audit;
@@ -27,6 +28,7 @@ mod monitoring_server;
 mod otel;
 mod predict;
 mod prometheus;
+mod quiet;
 mod redaction;
 mod replay;
 mod runbooks;
@@ -37,3 +39,5 @@ mod simulate;
 mod stub_nvml;
 mod table;
 mod validate_physics;
+mod verification;
+mod verify;

@@ -48,19 +48,35 @@ impl Prometheus {
             replaced(&yaml, "interval: 30s", "interval: 1s")
         });
         edit_rules(&kit.join("prometheus/rules"));
-        Self::spawn(folder, &config)
+        Self::spawn(folder, &config, &["--enable-feature=exemplar-storage"])
     }
 
-    fn spawn(folder: &Path, config: &Path) -> Self {
-        let server = MonitoringServer::start(
-            "prometheus",
-            "prometheus",
-            &[
-                format!("--config.file={}", text(config)),
-                format!("--storage.tsdb.path={}", text(&folder.join("tsdb"))),
-                "--enable-feature=exemplar-storage".to_owned(),
-            ],
-        );
+    /// One that an operator started in a hurry, of the same targets as the one that was started with
+    /// this folder: without rules and without the flag for exemplars.
+    pub fn start_bare(folder: &Path) -> Self {
+        let config = folder.join("kit/prometheus/prometheus.yml");
+        let bare = folder.join("bare.yml");
+        let yaml = std::fs::read_to_string(&config).expect("a Prometheus was started here");
+        std::fs::write(&bare, replaced(&yaml, "rules/*.yml", "no-rules/*.yml")).expect("written");
+        let data = folder.join("bare");
+        std::fs::create_dir(&data).expect("a folder");
+        Self::spawn(&data, &bare, &[])
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    fn spawn(data: &Path, config: &Path, flags: &[&str]) -> Self {
+        let mut arguments = vec![
+            format!("--config.file={}", text(config)),
+            format!("--storage.tsdb.path={}", text(&data.join("tsdb"))),
+            // An alert that was due before Alertmanager was found is repeated soon.
+            "--rules.alert.resend-delay=1s".to_owned(),
+        ];
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let server = MonitoringServer::start("prometheus", "prometheus", &arguments);
         let client = reqwest::blocking::Client::builder();
         let client = client.no_proxy().timeout(Duration::from_secs(60)).build().expect("a client");
         let prometheus = Self { server, client };

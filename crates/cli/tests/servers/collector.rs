@@ -48,6 +48,11 @@ impl Collector {
         })
     }
 
+    /// The log records of an output so far.
+    pub fn so_far(&self, output: &str) -> Vec<Record> {
+        records(&self.directory.join(output))
+    }
+
     /// All of an output so far.
     pub fn output(&self, output: &str) -> String {
         std::fs::read_to_string(self.directory.join(output)).unwrap_or_default()

@@ -44,6 +44,12 @@ impl Server {
         }
     }
 
+    /// Ends it; its port is free afterwards.
+    pub fn stop(&mut self) {
+        self.child.kill().expect("it can be ended");
+        self.child.wait().expect("it ends");
+    }
+
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).expect("the log is there")
     }

@@ -1,11 +1,13 @@
 //! The service's spans go through the Collector's choice into Jaeger, which is then asked for them.
 
-use crate::binary::{microdiff, text};
-use crate::collector::Collector;
-use crate::real::{Server, answer, client, free_port, repository};
+use crate::jaeger::{Scene, Span};
 use crate::service::Service;
+use microdiff_kit::{TailSampling, files};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 /// Ordinary requests that are sent; a tenth of their traces should be kept.
 const ORDINARY: u128 = 200;
@@ -45,63 +47,10 @@ fn parent(trace: u128) -> String {
     format!("traceparent: 00-{}-00f067aa0ba902b7-01\r\n", id(trace))
 }
 
-struct Span {
-    parent: String,
-    id: String,
-    tags: BTreeMap<String, Value>,
-    service: String,
-}
-
-/// The spans of a trace by name, once Jaeger has as many as are wanted.
-fn spans(jaeger: &mut Server, query: &str, trace: u128, wanted: &[&str]) -> BTreeMap<String, Span> {
-    let client = client();
-    let url = format!("http://{query}/api/traces/{}", id(trace));
-    jaeger.until(&format!("whole trace {}", id(trace)), || {
-        let (status, body) = answer(client.get(&url))?;
-        let found = &body["data"][0];
-        let spans: BTreeMap<_, _> =
-            found["spans"].as_array()?.iter().map(|one| span(found, one)).collect();
-        (status == 200 && wanted.iter().all(|name| spans.contains_key(*name))).then_some(spans)
-    })
-}
-
-fn span(trace: &Value, span: &Value) -> (String, Span) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let tags = span["tags"].as_array().expect("tags");
-    let tags = tags.iter().map(|tag| (text(&tag["key"]), tag["value"].clone())).collect();
-    let process = &trace["processes"][text(&span["processID"])];
-    let one = Span {
-        parent: text(&span["references"][0]["spanID"]),
-        id: text(&span["spanID"]),
-        tags,
-        service: text(&process["serviceName"]),
-    };
-    (text(&span["operationName"]), one)
-}
-
 #[test]
 fn jaeger_answers_with_the_traces_that_the_collector_kept() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (query, grpc, http) = (free_port(), free_port(), free_port());
-    let (grpc_flag, http_flag) = (
-        format!("--collector.otlp.grpc.host-port={grpc}"),
-        format!("--collector.otlp.http.host-port={http}"),
-    );
-    let directory = folder.path().join("jaeger");
-    let config = repository().join("deploy/jaeger/jaeger.yaml");
-    let options = [&query, &grpc_flag, &http_flag, "--config-file", text(&config)];
-    let mut jaeger = Server::start("jaeger", &directory, &options, &[]);
-    let client = client();
-    let services = format!("http://{query}/api/services");
-    jaeger.until("answering Jaeger", || answer(client.get(&services)));
-    assert!(jaeger.said().contains("\"MaxTraces\":50000"), "{}", jaeger.said());
-    let collector = Collector::start(&folder.path().join("otelcol"), &[("JAEGER_ENDPOINT", &grpc)]);
-
-    let config = folder.path().join("microdiff.toml");
-    std::fs::write(&config, format!("[traces]\nendpoint = \"http://{}\"\n", collector.http))
-        .expect("written");
-    let data = folder.path().join("data");
-    let service = Service::start_by(microdiff(), &data, &["--config", text(&config)]);
+    let mut scene = Scene::start();
+    let service = &scene.service;
     for number in 0..ORDINARY {
         let head = format!("GET /health HTTP/1.1\r\n{}", parent(ordinary(number)));
         assert_eq!(service.send("api", &head, b"").status, 200);
@@ -115,17 +64,17 @@ fn jaeger_answers_with_the_traces_that_the_collector_kept() {
     assert_eq!(answer.status, 422, "{}", answer.body);
 
     // The failed design comes last, so all others have been decided on when it is there.
-    let failed = spans(&mut jaeger, &query, FAILING, &["POST /v1/designs", "design"]);
+    let failed = scene.jaeger.spans(&id(FAILING), &["POST /v1/designs", "design"]);
     let design = &failed["design"];
     assert_eq!(design.tags["error"], true);
     assert_eq!(design.tags["error.type"], "scan_not_tiff");
     assert_eq!(design.tags["otel.status_code"], "ERROR");
 
-    let well = spans(&mut jaeger, &query, ordinary(WELL), &SPANS);
+    let well = scene.jaeger.spans(&id(ordinary(WELL)), &SPANS);
     let names: BTreeSet<&str> = well.keys().map(String::as_str).collect();
     assert_eq!(names, BTreeSet::from(SPANS));
     assert_design(&well, &job);
-    assert_kept(&collector, &query);
+    assert_kept(&scene);
 }
 
 /// Every span of the service's, each in the one that it belongs to, with its attributes.
@@ -158,17 +107,82 @@ fn assert_design(spans: &BTreeMap<String, Span>, job: &Value) {
     assert!(tag("sample", "samples").as_u64().is_some_and(|samples| samples > 0));
 }
 
-/// A tenth of the ordinary traces, and Jaeger has no others. Which ones depends on their ids alone.
-fn assert_kept(collector: &Collector, query: &str) {
-    let output = collector.output("traces.jsonl");
+/// The share of the ordinary traces that the kit says, and Jaeger has no others. Which ones depends on
+/// their ids alone, and is known beforehand.
+fn assert_kept(scene: &Scene) {
+    let sampling = TailSampling::of_kit(&files()).expect("policies");
+    let output = scene.collector.output("traces.jsonl");
     let (kept, left): (Vec<u128>, Vec<u128>) =
         (0..ORDINARY).map(ordinary).partition(|trace| output.contains(&id(*trace)));
+    let foreseen: Vec<u128> =
+        (0..ORDINARY).map(ordinary).filter(|trace| sampling.keeps(*trace)).collect();
+    assert_eq!(kept, foreseen);
     assert!((ORDINARY / 20..=ORDINARY / 5).contains(&(kept.len() as u128)), "kept {}", kept.len());
-    let client = client();
-    let found = |trace: u128| {
-        answer(client.get(format!("http://{query}/api/traces/{}", id(trace))))
-            .map(|(status, _)| status)
-    };
-    assert_eq!(found(kept[0]), Some(200));
-    assert_eq!(found(left[0]), Some(404));
+    assert!(scene.jaeger.has(&id(kept[0])));
+    assert!(!scene.jaeger.has(&id(left[0])));
+}
+
+/// Sends a scan for longer than a trace has to last to be kept for it.
+fn send_slowly(service: &Service, trace: u128, slow: Duration) {
+    let address = service.ready["api"].as_str().expect("an address");
+    let mut stream = TcpStream::connect(address).expect("the listener accepts");
+    let begun = Instant::now();
+    let boundary = "part-of-the-form";
+    let body = format!(
+        "--{boundary}\r\ncontent-disposition: form-data; name=\"scan\"; filename=\"s\"\r\n\r\n"
+    );
+    let end = format!("\r\n--{boundary}--\r\n");
+    // More dots than can be sent before the time is over; the rest comes at once.
+    let dots = 60 * usize::try_from(slow.as_secs()).expect("seconds");
+    let length = body.len() + dots + end.len();
+    let head = format!(
+        "POST /v1/designs HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{}\
+         content-type: multipart/form-data; boundary={boundary}\r\ncontent-length: {length}\r\n\r\n",
+        parent(trace)
+    );
+    stream.write_all((head + &body).as_bytes()).expect("the head is sent");
+    let mut sent = 0;
+    while begun.elapsed() <= slow && sent < dots {
+        stream.write_all(b".").expect("the body is read");
+        sent += 1;
+        // What makes the request slow, not a wait for something to happen.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let rest = ".".repeat(dots - sent) + &end;
+    stream.write_all(rest.as_bytes()).expect("the body is read");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    // It names no alloy: refused at the end, which is no failure of the service's.
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(begun.elapsed() > slow);
+}
+
+#[test]
+fn slow_and_failed_traces_are_kept_and_an_unlucky_fast_one_is_not() {
+    let sampling = TailSampling::of_kit(&files()).expect("policies");
+    // None of these would be among the ordinary ones that are kept, and the last would.
+    let mut unlucky = (1_000..).map(ordinary).filter(|trace| !sampling.keeps(*trace));
+    let [fast, slow, failed] = [(); 3].map(|()| unlucky.next().expect("most are"));
+    let lucky = (1_000..).map(ordinary).find(|trace| sampling.keeps(*trace)).expect("some are");
+
+    let mut scene = Scene::start();
+    let service = &scene.service;
+    for trace in [fast, lucky] {
+        let head = format!("GET /health HTTP/1.1\r\n{}", parent(trace));
+        assert_eq!(service.send("api", &head, b"").status, 200);
+    }
+    let fields = [("alloy", "316L"), ("voxel_size_um", "5")];
+    let answer = service.post_scan("/v1/designs?wait=60", &parent(failed), b"no scan", &fields);
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    send_slowly(service, slow, sampling.slow());
+
+    let spans = scene.jaeger.spans(&id(slow), &["POST /v1/designs"]);
+    let took = spans["POST /v1/designs"].took;
+    assert!(took > sampling.slow(), "{took:?}");
+    assert!(!spans["POST /v1/designs"].tags.contains_key("error"), "slow, and nothing else");
+    scene.jaeger.spans(&id(failed), &["design"]);
+    scene.jaeger.spans(&id(lucky), &["GET /health"]);
+    // It ended long before the slow one, which has been decided on.
+    assert!(!scene.jaeger.has(&id(fast)));
+    assert!(!scene.collector.output("traces.jsonl").contains(&id(fast)));
 }

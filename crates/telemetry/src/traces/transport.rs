@@ -1,10 +1,9 @@
 //! OTLP over HTTP and gRPC, with TLS where the endpoint says `https`.
 //!
 //! The exporting thread waits here; a runtime of one more thread drives the connections, so that a
-//! collector that hangs up between two batches is noticed before the next. TLS is rustls with ring.
+//! collector that hangs up between two batches is noticed before the next.
 
 use std::future::Future;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,13 +18,11 @@ use opentelemetry_otlp::{
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Runtime;
 
 use super::options::{Protocol, TraceOptions};
 use crate::TelemetryError;
+use crate::tls::{self, Trust};
 
 /// The exporter with what drives it.
 pub(super) struct Transport {
@@ -99,17 +96,12 @@ fn http(
     endpoint: &str,
     last_error: LastError,
 ) -> Result<SpanExporter, TelemetryError> {
-    let roots = match &options.certificate {
-        _ if !is_tls(endpoint) => RootCertStore::empty(),
-        Some(file) => only(file)?,
-        None => system()?,
+    let trust = match &options.certificate {
+        _ if !is_tls(endpoint) => Trust::Nobody,
+        Some(file) => Trust::Only(file),
+        None => Trust::System,
     };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(refuse_endpoint)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = tls::client_config(trust).map_err(refuse_certificate)?;
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
     let inner = HyperClient::new(connector, options.timeout, None);
@@ -127,15 +119,15 @@ fn grpc(options: &TraceOptions, endpoint: &str) -> Result<SpanExporter, Telemetr
     let mut builder =
         SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(options.timeout);
     if is_tls(endpoint) {
-        let tls = ClientTlsConfig::new();
+        let config = ClientTlsConfig::new();
         builder = builder.with_tls_config(match &options.certificate {
             Some(file) => {
-                only(file)?;
-                tls.ca_certificate(Certificate::from_pem(read(file)?))
+                let pem = tls::checked_pem(file).map_err(refuse_certificate)?;
+                config.ca_certificate(Certificate::from_pem(pem))
             }
             None => {
-                system()?;
-                tls.with_native_roots()
+                tls::system().map_err(refuse_certificate)?;
+                config.with_native_roots()
             }
         });
     }
@@ -144,38 +136,6 @@ fn grpc(options: &TraceOptions, endpoint: &str) -> Result<SpanExporter, Telemetr
 
 fn refuse_certificate(reason: impl std::fmt::Display) -> TelemetryError {
     refuse("OTEL_EXPORTER_OTLP_CERTIFICATE", reason)
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, TelemetryError> {
-    std::fs::read(file)
-        .map_err(|error| refuse_certificate(format!("cannot read `{}`: {error}", file.display())))
-}
-
-/// The certificates of one file, in place of the system's.
-fn only(file: &Path) -> Result<RootCertStore, TelemetryError> {
-    let text = read(file)?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|error| refuse_certificate(error.to_string()))?;
-        roots.add(certificate).map_err(refuse_certificate)?;
-    }
-    if roots.is_empty() {
-        let reason = format!("`{}` holds no certificate in PEM form", file.display());
-        return Err(refuse_certificate(reason));
-    }
-    Ok(roots)
-}
-
-/// The certificates that the system trusts; those that cannot be read are left out.
-fn system() -> Result<RootCertStore, TelemetryError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(refuse_certificate(
-            "is not set, and the system has no certificates to trust an https collector by",
-        ));
-    }
-    Ok(roots)
 }
 
 /// Notes why a request failed on its way through.

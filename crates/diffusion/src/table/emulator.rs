@@ -47,6 +47,8 @@ pub(super) struct Workspace {
     dy: Vec<f32>,
     flow: [Vec<f32>; 3],
     row: Scores,
+    /// By parameter.
+    gradient: Vec<f32>,
 }
 
 /// What one row's density is computed with.
@@ -75,7 +77,6 @@ impl Emulator {
         let rows = train.latent.len() / shape.parameters;
         let mut best = (f64::INFINITY, optimiser.averaged.clone());
         let mut space = Workspace::default();
-        let mut gradient = vec![0.0; shape.length];
         let (mut latent, mut scaled) = (Vec::new(), Vec::new());
         for step in 1..=options.0 {
             latent.clear();
@@ -86,8 +87,8 @@ impl Emulator {
                 scaled.extend(&train.scaled[row * shape.observables..][..shape.observables]);
             }
             let batch = Pairs { latent: &latent, scaled: &scaled };
-            shape.gradient(set, &optimiser.parameters, batch, &mut space, &mut gradient);
-            optimiser.step(set, &gradient);
+            shape.gradient(set, &optimiser.parameters, batch, &mut space);
+            optimiser.step(set, &space.gradient);
             if step % EVALUATE == 0 || step == options.0 {
                 let loss = shape.loss(set, &optimiser.averaged, held, &mut space);
                 if loss < best.0 {
@@ -179,16 +180,11 @@ impl Shape {
             / count.max(1) as f64
     }
 
-    /// Writes the gradient of [`Shape::loss`] by every parameter into `g`.
-    fn gradient(
-        &self,
-        set: InstructionSet,
-        p: &[f32],
-        rows: Pairs<'_>,
-        space: &mut Workspace,
-        g: &mut [f32],
-    ) {
+    /// Leaves the gradient of [`Shape::loss`] by every parameter in `space`.
+    fn gradient(&self, set: InstructionSet, p: &[f32], rows: Pairs<'_>, space: &mut Workspace) {
         self.forward(set, p, rows.latent, space);
+        let g = &mut space.gradient;
+        g.resize(self.length, 0.0);
         let size = self.output.outputs;
         space.dy.clear();
         space.dy.resize(space.output.len(), 0.0);
@@ -318,9 +314,10 @@ mod tests {
         let values = shape.initialise(&mut rng);
         let (latent, scaled) = (numbers(2 * 6, &mut rng), numbers(3 * 6, &mut rng));
         let set = InstructionSet::detect();
-        let (mut space, mut gradient) = (Workspace::default(), vec![0.0; shape.length]);
+        let mut space = Workspace::default();
         let rows = Pairs { latent: &latent, scaled: &scaled };
-        shape.gradient(set, &values, rows, &mut space, &mut gradient);
+        shape.gradient(set, &values, rows, &mut space);
+        let gradient = space.gradient.clone();
         let output = shape.output.bias();
         let starts = [&shape.input, &shape.hidden[0], &shape.hidden[1], &shape.output]
             .map(|layer| layer.weights().start + 3);

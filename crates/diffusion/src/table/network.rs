@@ -140,6 +140,8 @@ pub(super) struct Workspace {
     last: Normal,
     output: Vec<f32>,
     flow: Flow,
+    /// By parameter.
+    pub(super) gradient: Vec<f32>,
 }
 
 #[derive(Default)]
@@ -268,16 +270,17 @@ impl Shape {
         sum / batch.target.len().max(1) as f64
     }
 
-    /// Writes the gradient of [`Shape::loss`] by every parameter into `g`, as long as they are.
+    /// Leaves the gradient of [`Shape::loss`] by every parameter in `space`.
     pub(super) fn gradient(
         &self,
         set: InstructionSet,
         p: &[f32],
         batch: &Batch,
         space: &mut Workspace,
-        g: &mut [f32],
     ) {
         self.forward(set, p, batch, space);
+        let g = &mut space.gradient;
+        g.resize(self.length, 0.0);
         let width = self.architecture.width;
         let tools = &mut Tools { set, parameters: p, packed: &mut space.packed };
         let flow = &mut space.flow;
@@ -374,8 +377,9 @@ mod tests {
         let (shape, values) = (Shape::new(SMALL), random(&mut rng));
         let batch = batch(7, &mut rng);
         for set in InstructionSet::available() {
-            let (mut space, mut gradient) = (Workspace::default(), vec![0.0; shape.length]);
-            shape.gradient(set, &values, &batch, &mut space, &mut gradient);
+            let mut space = Workspace::default();
+            shape.gradient(set, &values, &batch, &mut space);
+            let gradient = space.gradient.clone();
             for layer in shape.layers() {
                 for index in [layer.weights().start, layer.weights().end - 16, layer.bias().start] {
                     let mut loss = |change: f32| {
@@ -400,9 +404,9 @@ mod tests {
         let all: Vec<Vec<f32>> = InstructionSet::available()
             .into_iter()
             .map(|set| {
-                let mut gradient = vec![0.0; shape.length];
-                shape.gradient(set, &values, &batch, &mut Workspace::default(), &mut gradient);
-                gradient
+                let mut space = Workspace::default();
+                shape.gradient(set, &values, &batch, &mut space);
+                space.gradient
             })
             .collect();
         assert!(all.iter().all(|gradient| gradient == &all[0]));

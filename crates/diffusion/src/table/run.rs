@@ -45,7 +45,6 @@ struct Buffers {
     places: Vec<usize>,
     emulator: emulator::Workspace,
     network: Workspace,
-    gradient: Vec<f32>,
 }
 
 impl<'a> Run<'a> {
@@ -77,14 +76,14 @@ impl<'a> Run<'a> {
 
     /// Trains up to a step, or until nothing has been gained for long.
     pub(super) fn until(mut self, step: usize, emulator: Option<&Emulator>) -> Self {
-        let mut buffers = Buffers { gradient: vec![0.0; self.shape.length], ..Buffers::default() };
+        let mut buffers = Buffers::default();
         let patience = self.steps.div_ceil(PATIENCE).max(2 * EVALUATE);
         while self.step < step && self.step - self.best.step < patience {
             self.step += 1;
             self.fill(emulator, &mut buffers);
-            let Buffers { batch, network, gradient, .. } = &mut buffers;
-            self.shape.gradient(self.set, &self.optimiser.parameters, batch, network, gradient);
-            self.optimiser.step(self.set, gradient);
+            let Buffers { batch, network, .. } = &mut buffers;
+            self.shape.gradient(self.set, &self.optimiser.parameters, batch, network);
+            self.optimiser.step(self.set, &network.gradient);
             if self.step.is_multiple_of(EVALUATE) || self.step == step {
                 self.judge(network);
             }

@@ -49,14 +49,24 @@ fn every_drill_fires_its_alerts_and_clears_them() {
 }
 
 #[test]
-fn a_drill_whose_fault_is_not_injected_fails() {
-    let output = run(&["drill", "collector-down", "--json", "--without-fault", "--patience", "8"]);
-    assert_eq!(output.status.code(), Some(1));
+fn a_drill_whose_fault_is_not_injected_fails_and_a_configuration_of_ones_own_is_drilled() {
+    let folder = data_dir();
+    let (config, data) = (folder.path().join("microdiff.toml"), folder.path().join("data"));
+    std::fs::write(&config, format!("data_dir = {data:?}\n[jobs]\nqueue_length = 37\n"))
+        .expect("written");
+    let kept = folder.path().join("kept");
+    let mut arguments = vec!["drill", "collector-down", "--json", "--without-fault"];
+    arguments.extend(["--patience", "8", "--config", text(&config), "--keep", text(&kept)]);
+    let output = run(&arguments);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("CollectorDown did not fire; SpansLost did not fire"), "{told}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(report["injected"], false);
     assert!(report["expected"][0]["fired_after_seconds"].is_null(), "{report}");
+    let drilled = std::fs::read_to_string(kept.join("config.toml")).expect("it is kept");
+    assert!(drilled.contains("queue_length = 37"), "{drilled}");
+    assert!(!data.exists(), "nothing is done where the configuration keeps its data");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod csv_table;
 mod failure;
+mod form;
 mod http;
 mod output;
 mod plot;

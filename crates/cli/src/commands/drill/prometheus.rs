@@ -4,6 +4,7 @@ use super::patience::Patience;
 use super::process::Process;
 use super::service::Addresses;
 use crate::failure::Failure;
+use crate::http::Server;
 use crate::output;
 use microdiff_kit::{Compression, compress, files};
 use serde_json::{Value, json};
@@ -24,8 +25,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// A running Prometheus; ends with this.
 pub struct Prometheus {
-    address: String,
-    client: reqwest::blocking::Client,
+    server: Server,
     _process: Process,
 }
 
@@ -69,9 +69,8 @@ impl Prometheus {
             Err(Failure::internal(format!("Prometheus does not start: {told}")))
         })?;
         let address = address.ok_or_else(|| Failure::internal("Prometheus never listens"))?;
-        let client = reqwest::blocking::Client::builder().no_proxy().timeout(ANSWER).build();
-        let client = client.map_err(Failure::internal)?;
-        let prometheus = Self { address, client, _process: process };
+        let server = Server::at(&format!("http://{address}"), ANSWER)?;
+        let prometheus = Self { server, _process: process };
         let ready = patience.until(START, || Ok(prometheus.ask("alerts").ok().map(drop)))?;
         ready.ok_or_else(|| Failure::internal("Prometheus listens and does not answer"))?;
         Ok(prometheus)
@@ -98,13 +97,13 @@ impl Prometheus {
     }
 
     fn ask(&self, path: &str) -> Result<Value, Failure> {
-        let url = format!("http://{}/api/v1/{path}", self.address);
-        let refuse =
-            |error: reqwest::Error| Failure::internal(format!("no answer of {url}: {error}"));
-        let mut answer: Value =
-            self.client.get(&url).send().and_then(|a| a.json()).map_err(refuse)?;
+        let path = format!("/api/v1/{path}");
+        let refuse = |told: &dyn std::fmt::Display| {
+            Failure::internal(format!("{}{path} {told}", self.server.url()))
+        };
+        let mut answer = self.server.get_json(&path, &[]).map_err(|error| refuse(&error))?;
         if answer["status"] != "success" {
-            return Err(Failure::internal(format!("{url} answers {answer}")));
+            return Err(refuse(&format!("answers {answer}")));
         }
         Ok(answer["data"].take())
     }

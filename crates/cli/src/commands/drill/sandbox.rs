@@ -71,7 +71,7 @@ impl Sandbox {
         };
         let service = Service::start(launch, &patience)?;
         let user = User::new(service.addresses.api, part)?;
-        service.until_ready(user.client(), &patience)?;
+        service.until_ready(user.service(), &patience)?;
         let prometheus = Prometheus::start(&plan, &places.folder, service.addresses, &patience)?;
         // Slow designs are to be the only ones: fast ones beside them would hide them.
         let traffic = Traffic::start(&user, fault != Fault::SlowInference);

@@ -3,6 +3,7 @@
 use super::patience::Patience;
 use super::process::Process;
 use crate::failure::Failure;
+use crate::http::Server;
 use rustix::process::Pid;
 use serde::Deserialize;
 use std::fs::File;
@@ -73,20 +74,15 @@ impl Service {
     }
 
     /// Waits until it says that it is ready for requests.
-    pub fn until_ready(
-        &self,
-        client: &reqwest::blocking::Client,
-        patience: &Patience,
-    ) -> Result<(), Failure> {
-        let url = format!("http://{}/readyz", self.addresses.api);
+    pub fn until_ready(&self, server: &Server, patience: &Patience) -> Result<(), Failure> {
         let ready = patience.until(READY, || {
-            let answer = client.get(&url).send();
-            Ok(answer.is_ok_and(|answer| answer.status().is_success()).then_some(()))
+            let answer = server.get("/readyz");
+            Ok(answer.is_ok_and(|answer| answer.status.is_success()).then_some(()))
         })?;
         ready.ok_or_else(|| {
-            let detailed = format!("http://{}/health/detailed", self.addresses.api);
-            let told = client.get(detailed).send().and_then(reqwest::blocking::Response::text);
-            Failure::internal(format!("the service is not ready: {}", told.unwrap_or_default()))
+            let told = server.get("/health/detailed").map(|answer| answer.body).unwrap_or_default();
+            let told = String::from_utf8_lossy(&told);
+            Failure::internal(format!("the service is not ready: {}", told))
         })
     }
 }

@@ -1,9 +1,8 @@
 //! Users of the sandboxed service: they read, and they send small parts to be designed.
 
 use crate::failure::Failure;
-use reqwest::blocking::Client;
-use reqwest::blocking::multipart::{Form, Part};
-use serde_json::Value;
+use crate::form::Form;
+use crate::http::{Post, Server};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -36,7 +35,7 @@ impl Effort {
 /// Somebody who asks the service.
 #[derive(Clone)]
 pub struct User {
-    client: Client,
+    service: Arc<Server>,
     api: SocketAddr,
     /// A scan of a small part.
     part: Arc<Vec<u8>>,
@@ -44,84 +43,75 @@ pub struct User {
 
 impl User {
     pub fn new(api: SocketAddr, part: Vec<u8>) -> Result<Self, Failure> {
-        let client = Client::builder().no_proxy().timeout(USER).build();
-        Ok(Self { client: client.map_err(Failure::internal)?, api, part: Arc::new(part) })
+        let service = Arc::new(Server::at(&format!("http://{api}"), USER)?);
+        Ok(Self { service, api, part: Arc::new(part) })
     }
 
-    pub fn client(&self) -> &Client {
-        &self.client
+    /// The service that is asked.
+    pub fn service(&self) -> &Server {
+        &self.service
     }
 
     /// Asks for the models; what comes of it is for the service to count.
     fn read(&self) {
-        let answer = self.client.get(format!("http://{}/v1/models", self.api)).send();
         // The whole answer: a connection left in the middle would count as a user who hung up.
-        let _ = answer.and_then(reqwest::blocking::Response::bytes);
+        let _ = self.service.get("/v1/models");
     }
 
     /// Submits a part; the id of the design when it is accepted.
     pub fn submit(&self, effort: Effort) -> Option<String> {
-        self.post(self.part.as_ref().clone(), effort)
+        self.post(&self.part, effort)
     }
 
     /// Submits what is no scan: it is accepted, and its design fails.
     fn submit_rubbish(&self) {
-        self.post(b"this is no scan".to_vec(), Effort::SMALL);
+        self.post(b"this is no scan", Effort::SMALL);
     }
 
-    fn post(&self, scan: Vec<u8>, effort: Effort) -> Option<String> {
-        let form = Form::new()
-            .text("alloy", "316L")
-            .text("voxel_size_um", "5")
-            .text("samples", effort.samples.to_string())
-            .text("steps", effort.steps.to_string())
-            .part("scan", Part::bytes(scan).file_name("part.tif"));
-        let url = format!("http://{}/v1/designs", self.api);
-        let answer: Value = self.client.post(url).multipart(form).send().ok()?.json().ok()?;
-        answer["id"].as_str().map(str::to_owned)
+    fn post(&self, scan: &[u8], effort: Effort) -> Option<String> {
+        let form = submission(scan, effort);
+        let answer = self.service.post(Post {
+            path: "/v1/designs",
+            content_type: &form.content_type(),
+            headers: &[],
+            body: form.body(),
+            patience: USER,
+        });
+        answer.ok()?.json().ok()?["id"].as_str().map(str::to_owned)
     }
 
     /// The state of a design; `None` when the service does not say.
     pub fn state(&self, id: &str) -> Option<String> {
-        let url = format!("http://{}/v1/designs/{id}", self.api);
-        let answer: Value = self.client.get(url).send().ok()?.json().ok()?;
+        let answer = self.service.get_json(&format!("/v1/designs/{id}"), &[]).ok()?;
         answer["state"].as_str().map(str::to_owned)
     }
 
     /// Submits a part, asks to wait for the answer, and hangs up instead.
     fn hang_up(&self) {
-        let form = self.written_form();
+        let form = submission(&self.part, Effort::SMALL);
+        let body = form.body();
         let head = format!(
             "POST /v1/designs?wait=20 HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\
-             content-type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n",
+             content-type: {}\r\n\r\n",
             self.api,
-            form.len()
+            body.len(),
+            form.content_type()
         );
+        // By hand: no HTTP client hangs up at a chosen moment.
         if let Ok(mut stream) = TcpStream::connect_timeout(&self.api, USER) {
             // The service has all of the request, and sees that nobody is there any more.
-            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&form));
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
         }
-    }
-
-    /// The form as bytes: no HTTP client hangs up at a chosen moment.
-    fn written_form(&self) -> Vec<u8> {
-        let mut form = Vec::new();
-        for (name, value) in [("alloy", "316L"), ("samples", "64"), ("steps", "8")] {
-            form.extend(part_head(name, "").into_bytes());
-            form.extend(value.as_bytes());
-        }
-        form.extend(part_head("scan", "; filename=\"part.tif\"").into_bytes());
-        form.extend(self.part.iter());
-        form.extend(format!("\r\n--{BOUNDARY}--\r\n").into_bytes());
-        form
     }
 }
 
-/// Between the parts of a form written by hand.
-const BOUNDARY: &str = "part-of-the-form";
-
-fn part_head(name: &str, more: &str) -> String {
-    format!("\r\n--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"{more}\r\n\r\n")
+fn submission(scan: &[u8], effort: Effort) -> Form {
+    Form::new("part-of-the-form".to_owned())
+        .text("alloy", "316L")
+        .text("voxel_size_um", "5")
+        .text("samples", &effort.samples.to_string())
+        .text("steps", &effort.steps.to_string())
+        .scan("part.tif", scan)
 }
 
 /// A thread that does something again and again until this is dropped.

@@ -4,6 +4,7 @@
 use super::verdict::{Verdict, unanswered};
 use crate::args::System;
 use crate::failure::Failure;
+use crate::form::Form;
 use crate::http::{Answer, AskError, Post, Server};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -60,11 +61,11 @@ pub(super) fn send(
     context: TraceContext,
     deadline: Instant,
 ) -> Result<Result<Sent, Verdict>, Failure> {
-    let (boundary, body) = form(context)?;
+    let form = form(context)?;
     let since = SystemTime::now();
     let refuse = |error: &AskError| unanswered(System::Service, error, service.has_credentials());
     loop {
-        let verdict = match submit(service, context, &boundary, &body) {
+        let verdict = match submit(service, context, &form) {
             Ok(answer) => {
                 return Ok(follow(service, &answer, (context, since), deadline));
             }
@@ -79,21 +80,16 @@ pub(super) fn send(
     }
 }
 
-fn submit(
-    service: &Server,
-    context: TraceContext,
-    boundary: &str,
-    body: &[u8],
-) -> Result<Answer, AskError> {
+fn submit(service: &Server, context: TraceContext, form: &Form) -> Result<Answer, AskError> {
     let mut headers = Vec::new();
     if let Ok(value) = HeaderValue::from_str(&context.to_header()) {
         headers.push((HeaderName::from_static("traceparent"), value));
     }
     let answer = service.post(Post {
         path: "/v1/designs",
-        content_type: &format!("multipart/form-data; boundary={boundary}"),
+        content_type: &form.content_type(),
         headers: &headers,
-        body: body.to_vec(),
+        body: form.body(),
         patience: ACCEPTANCE,
     })?;
     answer.accepted()?;
@@ -155,27 +151,18 @@ fn told(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(headers.get("traceresponse")?.to_str().ok()?)
 }
 
-/// Boundary and body of the form.
-fn form(context: TraceContext) -> Result<(String, Vec<u8>), Failure> {
+/// The bundled phantom as a submission.
+fn form(context: TraceContext) -> Result<Form, Failure> {
     let phantom = PhantomScan::bundled().map_err(Failure::internal)?;
     let folder = tempfile::tempdir().map_err(Failure::internal)?;
     let file = folder.path().join(SCAN_NAME);
     write_tiff_u8(&file, &phantom.voxels, Some(phantom.voxel_size)).map_err(Failure::internal)?;
     let scan = std::fs::read(&file).map_err(Failure::internal)?;
-    let boundary = format!("microdiff-verify-{}", context.span_id);
-    let mut body = Vec::with_capacity(scan.len() + 1024);
-    for (name, value) in [("alloy", phantom.alloy.name()), ("samples", SAMPLES), ("seed", "1")] {
-        let head = format!("content-disposition: form-data; name=\"{name}\"");
-        body.extend(format!("--{boundary}\r\n{head}\r\n\r\n{value}\r\n").bytes());
-    }
-    let head = format!(
-        "content-disposition: form-data; name=\"scan\"; filename=\"{SCAN_NAME}\"\r\n\
-         content-type: image/tiff"
-    );
-    body.extend(format!("--{boundary}\r\n{head}\r\n\r\n").bytes());
-    body.extend(scan);
-    body.extend(format!("\r\n--{boundary}--\r\n").bytes());
-    Ok((boundary, body))
+    Ok(Form::new(format!("microdiff-verify-{}", context.span_id))
+        .text("alloy", phantom.alloy.name())
+        .text("samples", SAMPLES)
+        .text("seed", "1")
+        .scan(SCAN_NAME, &scan))
 }
 
 /// Whether the design was accepted, in words for the report.
@@ -220,8 +207,10 @@ mod tests {
             sampled: true,
             random: true,
         };
-        let (boundary, body) = form(context).expect("a form");
+        let form = form(context).expect("a form");
+        let body = form.body();
         let text = String::from_utf8_lossy(&body);
+        let boundary = form.content_type().replace("multipart/form-data; boundary=", "");
         assert_eq!(text.matches(&boundary).count(), 5);
         assert!(text.contains("name=\"alloy\"\r\n\r\nTi-6Al-4V") && text.contains("II*\0"));
     }

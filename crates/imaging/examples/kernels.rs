@@ -189,14 +189,15 @@ fn print(line: &Value) {
     println!("{line}");
 }
 
-/// User and system time of this process so far; 0 where the system does not tell.
+/// Time that the threads of this process have had a processor so far, in seconds; 0 where the
+/// system does not tell.
 fn processor_seconds() -> f64 {
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<f64> =
-        after_name.split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
-    fields.iter().sum::<f64>() / TICKS_PER_SECOND
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+    let on_processor = |thread: std::fs::DirEntry| {
+        let figures = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        figures.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    threads.flatten().filter_map(on_processor).sum::<f64>() * 1e-9
 }
 
 /// Sum of bytes read from and written to memory per second, in a copy of 512 MiB.

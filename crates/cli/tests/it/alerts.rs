@@ -8,7 +8,7 @@
 use crate::alertmanager;
 use crate::binary::{microdiff, text};
 use crate::collector::Collector;
-use crate::prometheus::{Prometheus, edit, replaced};
+use crate::prometheus::Prometheus;
 use crate::service::{DEADLINE, Service};
 use microdiff_kit::{Compression, File, compress, files};
 use serde_json::Value;

@@ -1,7 +1,8 @@
 //! Asking other programs over HTTP: a service's own listeners, and the systems that watch it.
 //!
 //! One request, one answer, within a time and of a size that are bounded. No proxy of the
-//! environment is asked, no redirect is followed, nothing is kept between two requests. A URL may carry `user:password@`; it is sent as credentials and never shown.
+//! environment is asked, no redirect is followed, nothing is kept between two requests. A URL may
+//! carry `user:password@`; it is sent as credentials and never shown.
 
 use crate::failure::Failure;
 use bytes::Bytes;

@@ -1,4 +1,29 @@
-//! A submission to the service's API: a form of several parts (RFC 7578).
+//! A submission to the service's API: a form of several parts (RFC 7578), and a part to submit.
+
+use crate::failure::Failure;
+use microdiff_design::PhantomScan;
+use microdiff_domain::Alloy;
+use microdiff_imaging::io::write_tiff_u8;
+
+/// A small part that costs a design next to nothing.
+pub struct Part {
+    pub alloy: Alloy,
+    /// Its scan, a TIFF that tells its voxel size.
+    pub scan: Vec<u8>,
+}
+
+impl Part {
+    /// The phantom of the known-answer canary.
+    pub fn phantom() -> Result<Self, Failure> {
+        let phantom = PhantomScan::bundled().map_err(Failure::internal)?;
+        let folder = tempfile::tempdir().map_err(Failure::internal)?;
+        let file = folder.path().join("phantom.tif");
+        write_tiff_u8(&file, &phantom.voxels, Some(phantom.voxel_size))
+            .map_err(Failure::internal)?;
+        let scan = std::fs::read(&file).map_err(Failure::internal)?;
+        Ok(Self { alloy: phantom.alloy, scan })
+    }
+}
 
 /// A form that is being filled in.
 pub struct Form {

@@ -24,6 +24,8 @@ use std::path::Path;
 pub const FORMAT: &str = "microdiff.bundle/1";
 /// The only kind of model this version runs.
 pub const MODEL_TYPE: &str = "conditional_diffusion";
+/// Name of the training log beside a bundle: one JSON object a line; the manifest holds its SHA-256.
+pub const TRAINING_LOG: &str = "training.jsonl";
 /// Largest manifest read.
 const MANIFEST_BYTES: u64 = 4 << 20;
 /// Largest weights read.

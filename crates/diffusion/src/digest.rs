@@ -1,7 +1,7 @@
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of the parts one after the other, in lower-case hexadecimal.
-pub(crate) fn sha256_hex(parts: &[&[u8]]) -> String {
+pub fn sha256_hex(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part);

@@ -33,6 +33,7 @@ mod tests;
 pub mod training;
 
 pub use bundle::Manifest;
+pub use digest::sha256_hex;
 pub use error::DiffusionError;
 pub use network::Architecture;
 pub use outlier::{FALSE_ALARM_RATE, OutOfDistribution};

@@ -3,9 +3,6 @@
 //! A fresh volume costs more in page faults than most kernels cost in arithmetic: touching 512 MiB
 //! takes a tenth of the time with pages of 2 MiB. Linux gives those to whoever asks.
 
-use crate::ImagingError;
-use microdiff_domain::DomainError;
-
 /// Blocks from this size on ask for huge pages.
 #[cfg(target_os = "linux")]
 const HUGE_FROM_BYTES: usize = 4 << 20;
@@ -34,30 +31,6 @@ fn advise(start: *const u8, bytes: usize) {
     advised.unwrap_or_default();
 }
 
-/// Refuses a shape that is empty or does not have `len` voxels.
-pub(crate) fn check_shape(shape: [usize; 3], len: usize) -> Result<(), ImagingError> {
-    let product = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
-    if product == Some(len) && len > 0 {
-        Ok(())
-    } else {
-        Err(DomainError::GridShape { shape, len }.into())
-    }
-}
-
-/// Refuses an option outside its range; NaN is outside.
-pub(crate) fn check_range(
-    quantity: &'static str,
-    value: f64,
-    [low, high]: [f64; 2],
-    unit: &'static str,
-) -> Result<(), ImagingError> {
-    if value >= low && value <= high {
-        Ok(())
-    } else {
-        Err(DomainError::OutOfRange { quantity, value, low, high, unit }.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,14 +41,5 @@ mod tests {
             let block: Vec<u8> = zeroed(len);
             assert!(block.len() == len && block.iter().all(|&b| b == 0));
         }
-    }
-
-    #[test]
-    fn shapes_and_ranges_are_checked() {
-        assert!(check_shape([2, 3, 4], 24).is_ok());
-        assert!(check_shape([2, 3, 4], 23).is_err() && check_shape([0, 3, 4], 0).is_err());
-        assert!(check_shape([usize::MAX, 2, 2], 4).is_err());
-        assert!(check_range("sigma", 1.0, [0.1, 10.0], "voxels").is_ok());
-        assert!(check_range("sigma", f64::NAN, [0.1, 10.0], "voxels").is_err());
     }
 }

@@ -15,7 +15,7 @@ use promql_parser::parser::{self, Call, Expr, Offset};
 use promql_parser::util::display_duration;
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{FOLDER, parse};
+use crate::rules::{RULES_FOLDER, parse};
 use crate::{File, KitError, Rule};
 
 /// How much faster, and what is then too short.
@@ -80,7 +80,7 @@ struct Entry {
 /// rule that has no faster form.
 pub fn compress(files: &[File], compression: &Compression) -> Result<Vec<File>, KitError> {
     let compressed = files.iter().map(|file| {
-        if file.path.starts_with(FOLDER) {
+        if file.path.starts_with(RULES_FOLDER) {
             compress_file(file, compression)
         } else {
             Ok(file.clone())

@@ -5,6 +5,8 @@
 //! against the rule files: every alert is in a drill or has its reason. How a fault is done is the
 //! command's.
 
+use crate::WATCHDOG;
+
 /// What is done to the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -179,7 +181,7 @@ pub const DRILLS: &[Drill] = &[
 /// Every alert that no drill expects.
 pub const UNDRILLED: &[Undrilled] = &[
     Undrilled {
-        alert: "Watchdog",
+        alert: WATCHDOG,
         reason: "it always fires; every drill waits for it before anything is injected",
     },
     Undrilled {

@@ -29,5 +29,5 @@ pub use equivalent::equivalent;
 pub use error::KitError;
 pub use files::{File, Occupied, export, files, read};
 pub use routing::Routing;
-pub use rules::{Rule, manifest_rules, rules};
+pub use rules::{RULES_FOLDER, Rule, WATCHDOG, manifest_rules, rules};
 pub use sampling::TailSampling;

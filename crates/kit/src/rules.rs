@@ -6,8 +6,11 @@ use serde::Deserialize;
 
 use crate::{File, KitError};
 
+/// The alert that always fires while rules are evaluated and alerts delivered: a proof of life.
+pub const WATCHDOG: &str = "Watchdog";
+
 /// Where the rule files lie within the kit.
-pub(crate) const FOLDER: &str = "prometheus/rules/";
+pub const RULES_FOLDER: &str = "prometheus/rules/";
 /// The same rules as an object for the Prometheus operator.
 const MANIFEST: &str = "kubernetes/base/prometheusrule.yaml";
 
@@ -75,7 +78,7 @@ struct Entry {
 /// [`KitError::Unreadable`] naming the file that is not a rule file.
 pub fn rules(files: &[File]) -> Result<Vec<Rule>, KitError> {
     let mut rules = Vec::new();
-    for file in files.iter().filter(|file| file.path.starts_with(FOLDER)) {
+    for file in files.iter().filter(|file| file.path.starts_with(RULES_FOLDER)) {
         let read: RuleFile = parse(file)?;
         rules.extend(flat(file, read));
     }

@@ -11,6 +11,7 @@ mod course;
 mod disk;
 mod faults;
 mod gpu;
+mod habit;
 mod patience;
 mod process;
 mod prometheus;

@@ -5,12 +5,10 @@ use crate::args::{SimulationSetArgs, TrainArgs};
 use crate::failure::Failure;
 use crate::output;
 use microdiff_design::{Designer, record_phantom, record_validation};
+use microdiff_diffusion::bundle::TRAINING_LOG;
 use microdiff_diffusion::evaluate::{EvaluateOptions, evaluate};
 use microdiff_diffusion::training::{LogLine, TrainedBundle, TrainingOptions, train};
 use std::path::Path;
-
-/// File of the training log: one JSON object a line, whose digest the manifest holds.
-const LOG_FILE: &str = "training.jsonl";
 
 /// Draws for each held-out scan of the evaluation.
 const EVALUATION_SAMPLES: usize = 512;
@@ -58,6 +56,6 @@ fn write(directory: &Path, trained: &TrainedBundle) -> Result<(), Failure> {
     let failed = |error| Failure::internal(format!("cannot write the bundle: {error}"));
     let log = trained.log_text().map_err(failed)?;
     trained.files.write(directory).map_err(failed)?;
-    output::write_file(&directory.join(LOG_FILE), log.as_bytes())?;
+    output::write_file(&directory.join(TRAINING_LOG), log.as_bytes())?;
     Ok(record_phantom(directory)?)
 }

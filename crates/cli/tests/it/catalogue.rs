@@ -9,9 +9,9 @@ mod page;
 use crate::binary::{microdiff, simulate, text};
 use crate::collector::Collector;
 use crate::service::{Answer, DEADLINE, Service};
-use crate::stub_nvml::{StubNvml, TWO_DEVICES};
 use microdiff_server::catalogue::{METRICS, PREFIX};
 use microdiff_telemetry::builtin;
+use microdiff_telemetry::gpu::{StandIn, TWO_DEVICES};
 use microdiff_telemetry::metrics::{Initial, LabelValues, MetricKind, MetricSpec, Registry};
 use page::{Family, Labels, Series};
 use std::collections::BTreeMap;
@@ -167,7 +167,7 @@ fn admit(spec: &MetricSpec, labels: &Labels, series: &Series) {
 /// What the service is started with, and what stands around it.
 struct Place {
     folder: tempfile::TempDir,
-    stub: StubNvml,
+    stub: StandIn,
     collector: Collector,
     scan: Vec<u8>,
 }
@@ -175,8 +175,8 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
-        let stub = StubNvml::build(folder.path());
-        stub.script(TWO_DEVICES);
+        let stub = StandIn::build(folder.path()).expect("a stand-in");
+        stub.script(TWO_DEVICES).expect("scripted");
         let collector = Collector::start();
         let log = folder.path().join("full.log");
         // A disk without room for the log.
@@ -296,11 +296,14 @@ fn ask(service: &Service, place: &Place) {
 
 /// A device that falls off the bus with a critical error.
 fn lose_a_gpu(service: &Service, place: &Place, seen: &mut Seen) {
-    place.stub.script(&format!("{TWO_DEVICES}1.error 15\n1.xid 79\n1.xid_serial 1\n"));
+    place
+        .stub
+        .script(&format!("{TWO_DEVICES}1.error 15\n1.xid 79\n1.xid_serial 1\n"))
+        .expect("scripted");
     let rows = ["poll_failures_total", "devices_lost_total", "xid_errors_total", "last_xid"];
     let names = rows.map(|row| format!("{PREFIX}_gpu_{row}"));
     seen.until(service, &names.each_ref().map(String::as_str), || {});
-    place.stub.script(TWO_DEVICES);
+    place.stub.script(TWO_DEVICES).expect("scripted");
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use crate::binary::text;
 use crate::serve::data_dir;
 use crate::service::{DEADLINE, Service};
-use crate::stub_nvml::{StubNvml, TWO_DEVICES};
+use microdiff_telemetry::gpu::{StandIn, TWO_DEVICES};
 use serde_json::Value;
 use std::time::Instant;
 
-fn start(directory: &std::path::Path, stub: &StubNvml, policy: &str) -> Service {
+fn start(directory: &std::path::Path, stub: &StandIn, policy: &str) -> Service {
     let config = directory.join("config.toml");
     let library = text(stub.library());
     let lines = format!(
@@ -40,8 +40,8 @@ fn has(service: &Service, series: &str) -> bool {
 #[test]
 fn a_required_gpu_turns_readiness_as_its_devices_go_and_come() {
     let directory = data_dir();
-    let stub = StubNvml::build(directory.path());
-    stub.script(TWO_DEVICES);
+    let stub = StandIn::build(directory.path()).expect("a stand-in");
+    stub.script(TWO_DEVICES).expect("scripted");
     let service = start(directory.path(), &stub, "required");
     service.poll("/readyz", 200);
     until(&service, "ok", "2 devices");
@@ -49,7 +49,7 @@ fn a_required_gpu_turns_readiness_as_its_devices_go_and_come() {
     assert!(has(&service, "microdiff_gpu_memory_usage_bytes{device=\"cuda:0\"} 4000"));
     assert!(has(&service, "microdiff_gpu_memory_total_bytes{device=\"cuda:1\"} 16000"));
 
-    stub.script(&format!("{TWO_DEVICES}1.error 15\n1.xid 79\n1.xid_serial 1\n"));
+    stub.script(&format!("{TWO_DEVICES}1.error 15\n1.xid 79\n1.xid_serial 1\n")).expect("scripted");
     let body = until(&service, "degraded", "1 of 2 devices lost");
     assert_eq!(body["status"], "degraded");
     assert_eq!(service.get("api", "/readyz").status, 200, "one device is enough");
@@ -59,7 +59,7 @@ fn a_required_gpu_turns_readiness_as_its_devices_go_and_come() {
     assert!(has(&service, "microdiff_gpu_xid_errors_total{device=\"cuda:1\",xid=\"79\"} 1"));
     assert!(!service.get("gpu", "/gpu-metrics").body.contains("celsius{device=\"cuda:1\"}"));
 
-    stub.script("count.error 999\ninit.error 9\n");
+    stub.script("count.error 999\ninit.error 9\n").expect("scripted");
     let body = until(&service, "failed", "no driver");
     assert_eq!(body["checks"]["gpu"], false);
     assert_eq!(body["checks"]["model"], true, "{body}");
@@ -68,13 +68,13 @@ fn a_required_gpu_turns_readiness_as_its_devices_go_and_come() {
     assert_eq!(service.metric(status), 0.0);
     assert!(has(&service, "microdiff_gpu_devices 0") && has(&service, "microdiff_gpu_up 0"));
 
-    stub.script(TWO_DEVICES);
+    stub.script(TWO_DEVICES).expect("scripted");
     until(&service, "ok", "2 devices");
     service.poll("/readyz", 200);
     assert!(has(&service, "microdiff_gpu_devices 2"));
-    stub.script("hang 1\ndevices 2\n");
+    stub.script("hang 1\ndevices 2\n").expect("scripted");
     until(&service, "failed", "driver hangs");
-    stub.script(TWO_DEVICES);
+    stub.script(TWO_DEVICES).expect("scripted");
     until(&service, "ok", "2 devices");
 
     for (message, level) in [
@@ -94,8 +94,8 @@ fn an_optional_gpu_degrades_and_a_disabled_one_does_nothing() {
         [("optional", "degraded", "failed"), ("disabled", "healthy", "disabled")]
     {
         let directory = data_dir();
-        let stub = StubNvml::build(directory.path());
-        stub.script("init.error 9\n");
+        let stub = StandIn::build(directory.path()).expect("a stand-in");
+        stub.script("init.error 9\n").expect("scripted");
         let service = start(directory.path(), &stub, policy);
         service.poll("/readyz", 200);
         let answer = service.get("api", "/health/detailed");

@@ -6,8 +6,8 @@ use crate::collector::Collector;
 use crate::prometheus::Prometheus;
 use crate::serve::data_dir;
 use crate::service::{DEADLINE, Service};
-use crate::stub_nvml::{StubNvml, TWO_DEVICES};
 use microdiff_kit::{Panel, dashboards, files, rules};
+use microdiff_telemetry::gpu::{StandIn, TWO_DEVICES};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ const EMPTY: [&str; 1] = [
 const DESIGNS: usize = 31;
 
 /// A service with two GPUs and a collector.
-pub fn busy_service(folder: &Path, stub: &StubNvml) -> Service {
+pub fn busy_service(folder: &Path, stub: &StandIn) -> Service {
     let collector = Collector::start().address;
     let library = text(stub.library());
     let config = folder.join("config.toml");
@@ -66,8 +66,8 @@ fn unfilled(prometheus: &Prometheus, recorded: &[String], panels: &[Panel]) -> V
 #[test]
 fn a_real_prometheus_fills_every_panel_from_a_busy_service() {
     let folder = data_dir();
-    let stub = StubNvml::build(folder.path());
-    stub.script(&format!("{TWO_DEVICES}0.xid 79\n0.xid_serial 1\n"));
+    let stub = StandIn::build(folder.path()).expect("a stand-in");
+    stub.script(&format!("{TWO_DEVICES}0.xid 79\n0.xid_serial 1\n")).expect("scripted");
     let service = busy_service(folder.path(), &stub);
     service.poll("/readyz", 200);
     let prometheus = Prometheus::start(folder.path(), &service);

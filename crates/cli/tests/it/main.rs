@@ -35,8 +35,6 @@ mod runbooks;
 mod serve;
 mod service;
 mod simulate;
-#[path = "../../../telemetry/tests/stub_nvml/mod.rs"]
-mod stub_nvml;
 mod table;
 mod validate_physics;
 mod verification;

@@ -4,7 +4,7 @@ use crate::binary::text;
 use crate::kit::{busy_service, keep_busy};
 use crate::serve::data_dir;
 use crate::service::Service;
-use crate::stub_nvml::{StubNvml, TWO_DEVICES};
+use microdiff_telemetry::gpu::{StandIn, TWO_DEVICES};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -69,8 +69,8 @@ fn every_command_of_a_runbook_works() {
     // Where an operator stands: the data directory has its default name, the scan is at hand.
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
     std::os::unix::fs::symlink(fixtures, folder.path().join("fixtures")).expect("a link");
-    let stub = StubNvml::build(folder.path());
-    stub.script(&format!("{TWO_DEVICES}0.xid 79\n0.xid_serial 1\n"));
+    let stub = StandIn::build(folder.path()).expect("a stand-in");
+    stub.script(&format!("{TWO_DEVICES}0.xid 79\n0.xid_serial 1\n")).expect("scripted");
     let service = busy_service(folder.path(), &stub);
     keep_busy(folder.path(), &service);
     service.until_shown("microdiff_model_accuracy{");

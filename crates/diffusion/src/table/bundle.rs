@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The only format of table models this version reads and writes.
-pub const FORMAT: &str = "microdiff.table/1";
+pub const FORMAT: &str = "microdiff.table/2";
+/// What the formats of all versions begin with.
+const FAMILY: &str = "microdiff.table/";
 const MOST_MEMBERS: usize = 16;
 
 /// Everything about a table model but its weights.
@@ -92,7 +94,7 @@ pub struct TableTraining {
     pub fresh_parameters: bool,
 }
 
-/// Whether a directory holds a table model, going by its manifest's format alone.
+/// Whether a directory holds a table model of whatever version, going by its manifest's format alone.
 pub fn is_table_bundle(directory: &Path) -> bool {
     #[derive(Deserialize)]
     struct Head {
@@ -101,7 +103,7 @@ pub fn is_table_bundle(directory: &Path) -> bool {
     BundleFiles::read(directory)
         .ok()
         .and_then(|files| serde_json::from_slice::<Head>(&files.manifest).ok())
-        .is_some_and(|head| head.format == FORMAT)
+        .is_some_and(|head| head.format.starts_with(FAMILY))
 }
 
 /// The files of a model; writes the digest of the weights into the manifest.

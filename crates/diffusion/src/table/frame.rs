@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// More observables than this are not predicted from: the fit would take longer than the training.
 const MOST_OBSERVABLES: usize = 256;
-/// Ridge penalties that are tried, in variances of an observable. The last leaves nothing.
-const PENALTIES: [f64; 6] = [1e-6, 1e-3, 1e-2, 0.1, 1.0, f64::INFINITY];
+/// Ridge penalties that are tried beside no prediction at all, in variances of an observable.
+const PENALTIES: [f64; 5] = [1e-6, 1e-3, 1e-2, 0.1, 1.0];
 /// Observables and predictions beyond this many standard deviations are held there.
 const LIMIT: f64 = 5.0;
 /// Least scale of what is left, in standard deviations of a parameter.
@@ -41,7 +41,7 @@ impl Frame {
         let mut best = (none.left(held, [p, d]).0, none.clone());
         if d <= MOST_OBSERVABLES {
             let (square, product) = none.normal_equations(train, [p, d]);
-            for penalty in PENALTIES.into_iter().filter(|penalty| penalty.is_finite()) {
+            for penalty in PENALTIES {
                 let mut ridge = square.clone();
                 for (index, row) in ridge.iter_mut().enumerate() {
                     row[index] += penalty;

@@ -121,7 +121,7 @@ fn a_damaged_bundle_is_refused() {
     other.format = "microdiff.bundle/1".into();
     let mut bad = good.files.clone();
     bad.manifest = serde_json::to_vec(&other).unwrap();
-    assert!(refusal(&bad).contains("not \"microdiff.table/1\""));
+    assert!(refusal(&bad).contains("not \"microdiff.table/2\""));
     let mut other = good.manifest.clone();
     other.observables.pop();
     bad.manifest = serde_json::to_vec(&other).unwrap();

@@ -74,7 +74,7 @@ pub fn train(
         Some((emulator, run)) if run.best.loss < alone.best.loss => (Some(emulator), run),
         _ => (None, alone),
     };
-    let runs: Vec<Run<'_>> = std::iter::once(first).chain((2..MEMBERS + 1).map(start)).collect();
+    let runs: Vec<Run<'_>> = std::iter::once(first).chain((2..=MEMBERS).map(start)).collect();
     let members: Vec<Member> =
         runs.into_par_iter().map(|run| run.until(steps, emulator.as_ref()).best).collect();
     if members.iter().any(|member| !member.loss.is_finite()) {

@@ -5,7 +5,8 @@
 //! between its entries: within 1e-5 of the exponential.
 
 use crate::ImagingError;
-use crate::memory::{check_range, check_shape, zeroed};
+use crate::arguments::{check_range, check_shape};
+use crate::memory::zeroed;
 use rayon::prelude::*;
 
 /// Entries of the table for each standard deviation, and how many of these it spans; beyond, a

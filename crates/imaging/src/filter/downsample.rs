@@ -1,7 +1,7 @@
 //! Blocks of voxels → their mean.
 
 use crate::ImagingError;
-use crate::memory::{check_range, check_shape};
+use crate::arguments::{check_range, check_shape};
 use crate::simd::{InstructionSet, vectorised};
 use microdiff_domain::Volume;
 use rayon::prelude::*;

@@ -7,7 +7,8 @@
 //! approximation.
 
 use crate::ImagingError;
-use crate::memory::{check_range, check_shape, zeroed};
+use crate::arguments::{check_range, check_shape};
+use crate::memory::zeroed;
 use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
 

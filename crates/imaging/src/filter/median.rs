@@ -6,10 +6,11 @@
 //! thirteen. Branch-free over the lanes of a register.
 
 use crate::ImagingError;
+use crate::arguments::check_shape;
 use crate::filter::lanes::{Lanes, Plain};
 #[cfg(target_arch = "x86_64")]
 use crate::filter::lanes::{Wide, Widest};
-use crate::memory::{check_shape, zeroed};
+use crate::memory::zeroed;
 use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
 

@@ -1,8 +1,9 @@
 //! Grey values → 0 to 1 between two percentiles.
 
 use crate::ImagingError;
+use crate::arguments::check_range;
 use crate::filter::histogram::{histogram, level_at};
-use crate::memory::{check_range, zeroed};
+use crate::memory::zeroed;
 use rayon::prelude::*;
 
 /// Values given to one task.

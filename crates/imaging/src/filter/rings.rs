@@ -6,7 +6,8 @@
 //! pores are no rings. Rings that do not close, and a raised centre, are left alone.
 
 use crate::ImagingError;
-use crate::memory::{check_range, check_shape, zeroed};
+use crate::arguments::{check_range, check_shape};
+use crate::memory::zeroed;
 use rayon::prelude::*;
 
 /// Where the rings are and how wide they may be.

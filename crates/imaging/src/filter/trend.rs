@@ -6,8 +6,8 @@
 //! with the same floating point.
 
 use crate::ImagingError;
+use crate::arguments::check_shape;
 use crate::filter::histogram::{Histogram, Solid};
-use crate::memory::check_shape;
 use crate::segment::part::Part;
 use rayon::prelude::*;
 

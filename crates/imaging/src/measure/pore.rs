@@ -5,7 +5,7 @@
 //! (Legland, Kiêu, Devaux 2007, Image Anal. Stereol. 26:83).
 
 use crate::ImagingError;
-use crate::memory::check_shape;
+use crate::arguments::check_shape;
 use crate::segment::bits::{Bits, shifted, span_mask};
 use crate::segment::label::Labels;
 use crate::segment::threshold::{PoreRun, Pores};

@@ -5,7 +5,7 @@
 //! only its mean plane is taken out.
 
 use crate::ImagingError;
-use crate::memory::check_shape;
+use crate::arguments::check_shape;
 use crate::segment::Bits;
 
 /// The face of the volume that a part is looked at from.

@@ -7,7 +7,8 @@
 //! does not give is transformed back. Single precision: errors stay near 1e-7 of S2(0).
 
 use crate::ImagingError;
-use crate::memory::{check_range, zeroed};
+use crate::arguments::check_range;
+use crate::memory::zeroed;
 use crate::segment::Bits;
 use rayon::prelude::*;
 use rustfft::num_complex::Complex;

@@ -4,7 +4,8 @@
 //! eighth of the memory, 64 voxels to an instruction.
 
 use crate::ImagingError;
-use crate::memory::{check_shape, zeroed};
+use crate::arguments::check_shape;
+use crate::memory::zeroed;
 use rayon::prelude::*;
 
 /// A phase of a (z, y, x) volume: rows of 64-bit words, x from the lowest bit up; unused high bits

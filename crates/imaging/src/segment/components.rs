@@ -5,8 +5,7 @@
 
 use crate::ImagingError;
 use crate::segment::part::Part;
-use crate::segment::union::{Connectivity, Stretch, join};
-use rayon::prelude::*;
+use crate::segment::union::{Connectivity, Runs, Stretch, join};
 use std::ops::Range;
 
 /// A stretch of dark voxels.
@@ -66,34 +65,14 @@ fn gather(
     part: &Part,
     find: impl Fn(usize, &[u16], Range<usize>, &mut Vec<Run>) + Sync,
 ) -> Result<Components, ImagingError> {
-    let [_, ny, nx] = part.shape();
-    let slabs: Vec<(Vec<Run>, Vec<u32>)> = grey
-        .par_chunks(ny * nx)
-        .enumerate()
-        .map(|(z, page)| {
-            let (mut runs, mut lens) = (Vec::new(), Vec::with_capacity(ny));
-            for (y, row) in page.chunks(nx).enumerate() {
-                let before = runs.len();
-                for span in part.spans(y) {
-                    find(z * ny + y, row, span.clone(), &mut runs);
-                }
-                lens.push((runs.len() - before) as u32);
-            }
-            (runs, lens)
-        })
-        .collect();
-    let total: usize = slabs.iter().map(|(runs, _)| runs.len()).sum();
-    if u32::try_from(total).is_err() {
-        return Err(ImagingError::TooFragmented);
-    }
-    let mut runs = Vec::with_capacity(total);
-    let mut rows = vec![0u32];
-    for (slab, lens) in slabs {
-        runs.extend(slab);
-        for len in lens {
-            rows.push(rows.last().copied().unwrap_or(0) + len);
+    let [nz, ny, nx] = part.shape();
+    let Runs { runs, rows } = Runs::gather([nz, ny], |[z, y], runs| {
+        let index = z * ny + y;
+        let row = &grey[index * nx..][..nx];
+        for span in part.spans(y) {
+            find(index, row, span.clone(), runs);
         }
-    }
+    })?;
     let (labels, count) = join(&runs, &rows, ny, Connectivity::Corners);
     Ok(Components { runs, rows, labels, count })
 }

@@ -8,7 +8,8 @@
 //! 8:415), whose cost does not.
 
 use crate::ImagingError;
-use crate::memory::{check_range, zeroed};
+use crate::arguments::check_range;
+use crate::memory::zeroed;
 use crate::segment::bits::Bits;
 use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;

@@ -1,7 +1,7 @@
 //! Grey → phase by two levels or by the surroundings, and powder within voids.
 
 use crate::ImagingError;
-use crate::memory::{check_range, check_shape};
+use crate::arguments::{check_range, check_shape};
 use crate::segment::bits::{Bits, span_mask};
 use crate::segment::label::{Labels, label};
 use crate::segment::union::Connectivity;

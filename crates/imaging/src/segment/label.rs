@@ -6,7 +6,7 @@
 use crate::ImagingError;
 use crate::memory::zeroed;
 use crate::segment::bits::Bits;
-use crate::segment::union::{Connectivity, Stretch, join};
+use crate::segment::union::{Connectivity, Runs, Stretch, join};
 use rayon::prelude::*;
 
 /// A stretch of set voxels of a row that belong to one component.
@@ -41,31 +41,9 @@ pub struct Labels {
 pub fn label(phase: &Bits, connectivity: Connectivity) -> Result<Labels, ImagingError> {
     let shape = phase.shape();
     let [nz, ny, _] = shape;
-    let slabs: Vec<(Vec<LabelledRun>, Vec<u32>)> = (0..nz)
-        .into_par_iter()
-        .map(|z| {
-            let (mut runs, mut ends) = (Vec::new(), Vec::with_capacity(ny));
-            for y in 0..ny {
-                phase.runs_of_row(z, y, |start, end| {
-                    runs.push(LabelledRun { start, end, label: 0 });
-                });
-                ends.push(runs.len() as u32);
-            }
-            (runs, ends)
-        })
-        .collect();
-    let total: usize = slabs.iter().map(|(runs, _)| runs.len()).sum();
-    if u32::try_from(total).is_err() {
-        return Err(ImagingError::TooFragmented);
-    }
-    let mut runs = Vec::with_capacity(total);
-    let mut rows = Vec::with_capacity(nz * ny + 1);
-    rows.push(0);
-    for (slab, ends) in slabs {
-        let before = runs.len() as u32;
-        rows.extend(ends.iter().map(|end| before + end));
-        runs.extend(slab);
-    }
+    let Runs { mut runs, rows } = Runs::gather([nz, ny], |[z, y], runs| {
+        phase.runs_of_row(z, y, |start, end| runs.push(LabelledRun { start, end, label: 0 }));
+    })?;
     let (labels, count) = join(&runs, &rows, ny, connectivity);
     runs.iter_mut().zip(labels).for_each(|(run, label)| run.label = label);
     Ok(Labels { shape, runs, rows, count })

@@ -7,7 +7,8 @@
 //! keeps rough pores whole. Visits the voxels of the phase only.
 
 use crate::ImagingError;
-use crate::memory::{check_range, zeroed};
+use crate::arguments::check_range;
+use crate::memory::zeroed;
 use crate::segment::bits::Bits;
 use crate::segment::distance::squared_distance;
 

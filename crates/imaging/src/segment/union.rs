@@ -4,6 +4,7 @@
 //! order in which they appear, whatever the number of threads. After the run-based two-pass
 //! labelling of He, Chao, Suzuki (2008, IEEE Trans. Image Process. 17:749).
 
+use crate::ImagingError;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -20,6 +21,46 @@ pub enum Connectivity {
 pub(crate) trait Stretch: Copy + Sync {
     /// First x and one past the last.
     fn span(&self) -> [u32; 2];
+}
+
+/// The runs of a volume in raster order.
+pub(crate) struct Runs<R> {
+    pub(crate) runs: Vec<R>,
+    /// First run of each row (z, y), one more at the end.
+    pub(crate) rows: Vec<u32>,
+}
+
+impl<R: Stretch + Send> Runs<R> {
+    /// Gathers the runs that `find` adds for each row (z, y), pages side by side. Refuses more than 4
+    /// billion.
+    pub(crate) fn gather(
+        [nz, ny]: [usize; 2],
+        find: impl Fn([usize; 2], &mut Vec<R>) + Sync,
+    ) -> Result<Self, ImagingError> {
+        let pages: Vec<(Vec<R>, Vec<u32>)> = (0..nz)
+            .into_par_iter()
+            .map(|z| {
+                let (mut runs, mut ends) = (Vec::new(), Vec::with_capacity(ny));
+                for y in 0..ny {
+                    find([z, y], &mut runs);
+                    ends.push(runs.len() as u32);
+                }
+                (runs, ends)
+            })
+            .collect();
+        let total: usize = pages.iter().map(|(runs, _)| runs.len()).sum();
+        if u32::try_from(total).is_err() {
+            return Err(ImagingError::TooFragmented);
+        }
+        let (mut runs, mut rows) = (Vec::with_capacity(total), Vec::with_capacity(nz * ny + 1));
+        rows.push(0);
+        for (page, ends) in pages {
+            let before = runs.len() as u32;
+            rows.extend(ends.iter().map(|end| before + end));
+            runs.extend(page);
+        }
+        Ok(Self { runs, rows })
+    }
 }
 
 /// Fewest runs worth a second thread.

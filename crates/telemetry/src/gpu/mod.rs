@@ -15,6 +15,7 @@
 mod driver;
 mod poller;
 mod readings;
+mod stand_in;
 
 use std::ffi::OsString;
 use std::sync::mpsc;
@@ -25,6 +26,8 @@ use crate::metrics::Registry;
 use crate::{TelemetryError, builtin};
 use poller::Poller;
 use readings::Device;
+
+pub use stand_in::{StandIn, TWO_DEVICES};
 
 /// How GPUs are polled.
 #[derive(Clone, Debug)]

@@ -8,8 +8,8 @@ use microdiff_telemetry::gpu::{GpuMonitor, GpuOptions, GpuStatus};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::stub_nvml::{StubNvml, TWO_DEVICES};
 use crate::{LONG, lines, options};
+use microdiff_telemetry::gpu::{StandIn, TWO_DEVICES};
 
 const EVERY: Duration = Duration::from_millis(5);
 
@@ -63,8 +63,8 @@ fn told<'l>(log: &'l [Value], message: &str) -> Vec<&'l Value> {
 #[test]
 fn two_devices_show_every_reading() {
     let folder = TempDir::new().unwrap();
-    let stub = StubNvml::build(folder.path());
-    stub.script(TWO_DEVICES);
+    let stub = StandIn::build(folder.path()).expect("a stand-in");
+    stub.script(TWO_DEVICES).expect("scripted");
     let monitor = watch(stub.library());
     let page = page_when(&monitor, "two devices", |page| has(page, "t_gpu_devices 2"));
     for series in [
@@ -94,12 +94,12 @@ fn two_devices_show_every_reading() {
 #[test]
 fn a_device_that_falls_off_the_bus_is_an_event_and_no_stale_gauge() {
     let folder = TempDir::new().unwrap();
-    let stub = StubNvml::build(folder.path());
-    stub.script(TWO_DEVICES);
+    let stub = StandIn::build(folder.path()).expect("a stand-in");
+    stub.script(TWO_DEVICES).expect("scripted");
     let log = logged(|| {
         let monitor = watch(stub.library());
         page_when(&monitor, "two devices", |page| has(page, "t_gpu_devices 2"));
-        stub.script(&format!("{TWO_DEVICES}1.error 15\n"));
+        stub.script(&format!("{TWO_DEVICES}1.error 15\n")).expect("scripted");
         let page = page_when(&monitor, "one device", |page| has(page, "t_gpu_devices 1"));
         assert!(has(&page, "t_gpu_devices_lost_total 1") && has(&page, "t_gpu_up 1"), "{page}");
         let stale = "temperature usage_bytes total_bytes free_bytes utilization power energy ecc";
@@ -111,7 +111,7 @@ fn a_device_that_falls_off_the_bus_is_an_event_and_no_stale_gauge() {
         }
         let status = polled_anew(&monitor);
         assert_eq!((status.devices, status.lost, status.driver), (1, 1, true));
-        stub.script(TWO_DEVICES);
+        stub.script(TWO_DEVICES).expect("scripted");
         let page = page_when(&monitor, "two devices again", |page| has(page, "t_gpu_devices 2"));
         assert!(has(&page, "t_gpu_temperature_celsius{device=\"cuda:1\"} 41"), "{page}");
         assert!(has(&page, "t_gpu_devices_lost_total 1"), "{page}");
@@ -128,15 +128,16 @@ fn a_device_that_falls_off_the_bus_is_an_event_and_no_stale_gauge() {
 #[test]
 fn a_device_keeps_its_label_when_the_driver_counts_anew() {
     let folder = TempDir::new().unwrap();
-    let stub = StubNvml::build(folder.path());
-    stub.script(TWO_DEVICES);
+    let stub = StandIn::build(folder.path()).expect("a stand-in");
+    stub.script(TWO_DEVICES).expect("scripted");
     let monitor = watch(stub.library());
     page_when(&monitor, "two devices", |page| has(page, "t_gpu_devices 2"));
-    stub.script("devices 1\n0.uuid 101\n0.total 16000\n0.temperature 43\n");
+    stub.script("devices 1\n0.uuid 101\n0.total 16000\n0.temperature 43\n").expect("scripted");
     let page = page_when(&monitor, "one device", |page| has(page, "t_gpu_devices 1"));
     assert!(has(&page, "t_gpu_temperature_celsius{device=\"cuda:1\"} 43"), "{page}");
     assert!(!page.contains("t_gpu_temperature_celsius{device=\"cuda:0\"}"), "{page}");
-    stub.script("devices 2\n0.uuid 7\n0.total 1\n0.temperature 20\n1.uuid 101\n1.total 1\n");
+    stub.script("devices 2\n0.uuid 7\n0.total 1\n0.temperature 20\n1.uuid 101\n1.total 1\n")
+        .expect("scripted");
     let page = page_when(&monitor, "two devices", |page| has(page, "t_gpu_devices 2"));
     assert!(has(&page, "t_gpu_temperature_celsius{device=\"cuda:2\"} 20"), "{page}");
 }
@@ -144,13 +145,14 @@ fn a_device_keeps_its_label_when_the_driver_counts_anew() {
 #[test]
 fn memory_errors_and_critical_errors_are_counted() {
     let folder = TempDir::new().unwrap();
-    let stub = StubNvml::build(folder.path());
-    stub.script(&format!("{TWO_DEVICES}1.xid 48\n1.xid_serial 4\n"));
+    let stub = StandIn::build(folder.path()).expect("a stand-in");
+    stub.script(&format!("{TWO_DEVICES}1.xid 48\n1.xid_serial 4\n")).expect("scripted");
     let log = logged(|| {
         let monitor = watch(stub.library());
         page_when(&monitor, "two devices", |page| has(page, "t_gpu_devices 2"));
         let grown = TWO_DEVICES.replace("0.uncorrected 0", "0.uncorrected 2");
-        stub.script(&format!("{grown}0.xid 79\n0.xid_serial 1\n1.xid 48\n1.xid_serial 4\n"));
+        stub.script(&format!("{grown}0.xid 79\n0.xid_serial 1\n1.xid 48\n1.xid_serial 4\n"))
+            .expect("scripted");
         let page = page_when(&monitor, "XID 79", |page| {
             has(page, "t_gpu_xid_errors_total{device=\"cuda:0\",xid=\"79\"} 1")
                 && has(page, "t_gpu_ecc_errors_total{device=\"cuda:0\",error=\"uncorrected\"} 2")
@@ -158,7 +160,8 @@ fn memory_errors_and_critical_errors_are_counted() {
         assert!(has(&page, "t_gpu_last_xid{device=\"cuda:0\"} 79"), "{page}");
         let past = "t_gpu_xid_errors_total{device=\"cuda:1\",xid=\"48\"} 0";
         assert!(has(&page, past), "errors before the start are not counted\n{page}");
-        stub.script(&format!("{grown}0.xid 31\n0.xid_serial 3\n1.xid 1234\n1.xid_serial 5\n"));
+        stub.script(&format!("{grown}0.xid 31\n0.xid_serial 3\n1.xid 1234\n1.xid_serial 5\n"))
+            .expect("scripted");
         page_when(&monitor, "later errors", |page| {
             has(page, "t_gpu_xid_errors_total{device=\"cuda:0\",xid=\"31\"} 2")
                 && has(page, "t_gpu_xid_errors_total{device=\"cuda:1\",xid=\"other\"} 1")
@@ -178,11 +181,11 @@ fn memory_errors_and_critical_errors_are_counted() {
 #[test]
 fn the_last_error_of_a_lost_device_is_told() {
     let folder = TempDir::new().unwrap();
-    let stub = StubNvml::build(folder.path());
-    stub.script(TWO_DEVICES);
+    let stub = StandIn::build(folder.path()).expect("a stand-in");
+    stub.script(TWO_DEVICES).expect("scripted");
     let monitor = watch(stub.library());
     page_when(&monitor, "two devices", |page| has(page, "t_gpu_devices 2"));
-    stub.script(&format!("{TWO_DEVICES}1.error 15\n1.xid 79\n1.xid_serial 1\n"));
+    stub.script(&format!("{TWO_DEVICES}1.error 15\n1.xid 79\n1.xid_serial 1\n")).expect("scripted");
     page_when(&monitor, "its loss and its error", |page| {
         has(page, "t_gpu_devices 1")
             && has(page, "t_gpu_xid_errors_total{device=\"cuda:1\",xid=\"79\"} 1")
@@ -192,12 +195,12 @@ fn the_last_error_of_a_lost_device_is_told() {
 #[test]
 fn a_driver_that_dies_takes_its_devices_and_brings_them_back() {
     let folder = TempDir::new().unwrap();
-    let stub = StubNvml::build(folder.path());
-    stub.script(TWO_DEVICES);
+    let stub = StandIn::build(folder.path()).expect("a stand-in");
+    stub.script(TWO_DEVICES).expect("scripted");
     let log = logged(|| {
         let monitor = watch(stub.library());
         page_when(&monitor, "two devices", |page| has(page, "t_gpu_devices 2"));
-        stub.script("count.error 999\ninit.error 9\n");
+        stub.script("count.error 999\ninit.error 9\n").expect("scripted");
         let page = page_when(&monitor, "no driver", |page| has(page, "t_gpu_up 0"));
         assert!(has(&page, "t_gpu_devices 0") && has(&page, "t_gpu_devices_lost_total 2"));
         assert!(!page.contains("t_gpu_temperature_celsius{"), "{page}");
@@ -207,7 +210,7 @@ fn a_driver_that_dies_takes_its_devices_and_brings_them_back() {
         };
         page_when(&monitor, "counted failures", |page| failures(page) >= 3);
         assert!(!polled_anew(&monitor).driver);
-        stub.script(TWO_DEVICES);
+        stub.script(TWO_DEVICES).expect("scripted");
         let page = page_when(&monitor, "two devices again", |page| has(page, "t_gpu_devices 2"));
         assert!(has(&page, "t_gpu_up 1"), "{page}");
     });
@@ -221,18 +224,18 @@ fn a_driver_that_dies_takes_its_devices_and_brings_them_back() {
 #[test]
 fn a_driver_that_hangs_is_overdue_and_shows_nothing_stale() {
     let folder = TempDir::new().unwrap();
-    let stub = StubNvml::build(folder.path());
-    stub.script(TWO_DEVICES);
+    let stub = StandIn::build(folder.path()).expect("a stand-in");
+    stub.script(TWO_DEVICES).expect("scripted");
     let library = Some(stub.library().as_os_str().to_owned());
     let deadline = Duration::from_millis(300);
     let monitor = GpuMonitor::start("t", GpuOptions { every: EVERY, deadline, library }).unwrap();
     page_when(&monitor, "two devices", |page| has(page, "t_gpu_devices 2"));
-    stub.script("hang 1\ndevices 2\n");
+    stub.script("hang 1\ndevices 2\n").expect("scripted");
     let page = page_when(&monitor, "an overdue poll", |page| has(page, "t_gpu_up 0"));
     assert!(monitor.status().overdue);
     assert!(has(&page, "t_gpu_devices 0"), "{page}");
     assert!(!page.contains("t_gpu_temperature_celsius{"), "{page}");
-    stub.script(TWO_DEVICES);
+    stub.script(TWO_DEVICES).expect("scripted");
     page_when(&monitor, "two devices again", |page| {
         has(page, "t_gpu_up 1") && page.contains("t_gpu_temperature_celsius{device=\"cuda:1\"} 41")
     });
@@ -249,8 +252,9 @@ fn what_a_device_or_library_lacks_is_absent_and_nothing_panics() {
         ("-DWITHOUT_SHUTDOWN", 0),
     ] {
         let folder = TempDir::new().unwrap();
-        let stub = StubNvml::build_with(folder.path(), &[option]);
-        stub.script(sparse);
+        let stub =
+            StandIn::build_with(folder.path(), &["-Wall", "-Werror", option]).expect("a stand-in");
+        stub.script(sparse).expect("scripted");
         let log = logged(|| {
             let monitor = watch(stub.library());
             let status = polled_anew(&monitor);

@@ -16,8 +16,6 @@ mod metric_family;
 mod metrics;
 mod protobuf;
 mod slo;
-#[path = "../stub_nvml/mod.rs"]
-mod stub_nvml;
 mod traces;
 
 use std::path::Path;

@@ -2,8 +2,9 @@
 //!
 //! Depends on nothing else of the command, so that the tests of the health checks use it too.
 
+use microdiff_diffusion::bundle::BundleFiles;
+use microdiff_diffusion::sha256_hex;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -15,25 +16,30 @@ const FACTOR: f32 = 1.2;
 /// that fit: only the known-answer canary can tell.
 pub fn spoil(bundle: &Path, target: &Path) -> io::Result<()> {
     fs::create_dir_all(target)?;
-    for entry in fs::read_dir(bundle)? {
-        let entry = entry?;
-        fs::copy(entry.path(), target.join(entry.file_name()))?;
-    }
-    let read = |file: &str| fs::read(bundle.join(file));
-    let text = |file: &str| read(file).and_then(|b| String::from_utf8(b).map_err(io::Error::other));
-    let weights = read("weights.safetensors")?;
-    let spoilt =
-        scaled(weights.clone()).ok_or_else(|| io::Error::other("weights are no tensors"))?;
-    let (old, new) = (hex(&[&weights]), hex(&[&spoilt]));
-    let manifest = text("manifest.json")?;
+    copy(bundle, target)?;
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(io::Error::other);
+    let right = BundleFiles::read(bundle).map_err(io::Error::other)?;
+    let weights =
+        scaled(right.weights.clone()).ok_or_else(|| io::Error::other("weights are no tensors"))?;
+    let (old, new) = (sha256_hex(&[&right.weights]), sha256_hex(&[&weights]));
+    let manifest = text(right.manifest.clone())?;
     let changed = manifest.replace(&old, &new);
     if changed == manifest {
         return Err(io::Error::other("the manifest does not name the digest of the weights"));
     }
-    let (old, new) = (hex(&[manifest.as_bytes(), &weights]), hex(&[changed.as_bytes(), &spoilt]));
-    fs::write(target.join("phantom.json"), text("phantom.json")?.replace(&old, &new))?;
-    fs::write(target.join("manifest.json"), changed)?;
-    fs::write(target.join("weights.safetensors"), spoilt)
+    let wrong = BundleFiles { manifest: changed.into_bytes(), weights };
+    wrong.write(target).map_err(io::Error::other)?;
+    let phantom = text(fs::read(bundle.join("phantom.json"))?)?;
+    fs::write(target.join("phantom.json"), phantom.replace(&right.digest(), &wrong.digest()))
+}
+
+/// Copies the files of a bundle.
+pub fn copy(bundle: &Path, target: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(bundle)? {
+        let entry = entry?;
+        fs::copy(entry.path(), target.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 /// The network's tensors, scaled; what the bundle knows of priors and of ordinary scans stays.
@@ -55,10 +61,4 @@ fn scaled(mut weights: Vec<u8>) -> Option<Vec<u8>> {
         }
     }
     Some(weights)
-}
-
-fn hex(parts: &[&[u8]]) -> String {
-    let mut hasher = Sha256::new();
-    parts.iter().for_each(|part| hasher.update(part));
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

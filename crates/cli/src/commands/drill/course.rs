@@ -6,12 +6,10 @@ use super::sandbox::{Sandbox, compression};
 use crate::args::DrillArgs;
 use crate::failure::Failure;
 use crate::output;
-use microdiff_kit::{Compression, Drill, Rule, files, memory, rules, waits};
+use microdiff_kit::{Compression, Drill, Rule, WATCHDOG, files, memory, rules, waits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// Always fires while Prometheus evaluates rules.
-const WATCHDOG: &str = "Watchdog";
 /// How long nothing may stir before the fault.
 const QUIET: Duration = Duration::from_secs(4);
 /// Given for the quiet to come: the service has just started.

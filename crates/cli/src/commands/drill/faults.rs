@@ -1,12 +1,14 @@
 //! How each fault is done to the sandbox from outside, kept up, and lifted.
 
 use super::disk;
-use super::gpu::WELL;
+use super::gpu;
+use super::habit::Habit;
 use super::sandbox::Sandbox;
-use super::starve::Starved;
-use super::traffic::{Effort, Habit};
+use super::starve::starve;
+use super::traffic::{self, Effort};
 use crate::failure::Failure;
 use microdiff_kit::Fault;
+use microdiff_telemetry::gpu::TWO_DEVICES;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -24,7 +26,7 @@ pub trait Ongoing {
 /// Begins a fault.
 pub fn inject(fault: Fault, sandbox: &mut Sandbox) -> Result<Box<dyn Ongoing>, Failure> {
     Ok(match fault {
-        Fault::ErrorBurst => Box::new(Burst { _habit: Habit::failing(sandbox.user.clone()) }),
+        Fault::ErrorBurst => Box::new(Burst { _habit: traffic::failing(sandbox.user.clone()) }),
         Fault::SlowInference => Box::new(Slow::Drained),
         Fault::Overload => Box::new(Overload::begin(sandbox)),
         Fault::WrongModel => {
@@ -37,14 +39,14 @@ pub fn inject(fault: Fault, sandbox: &mut Sandbox) -> Result<Box<dyn Ongoing>, F
             disk::fill(sandbox.service.pid(), &sandbox.places.data())?;
             Box::new(DiskFull)
         }
-        Fault::GpuMemory => scripted(sandbox, &WELL.replace("0.used 4000", "0.used 15900"))?,
+        Fault::GpuMemory => scripted(sandbox, &TWO_DEVICES.replace("0.used 4000", "0.used 15900"))?,
         Fault::GpuLost => {
-            scripted(sandbox, &format!("{WELL}1.error 15\n1.xid 79\n1.xid_serial 1\n"))?
+            scripted(sandbox, &format!("{TWO_DEVICES}1.error 15\n1.xid 79\n1.xid_serial 1\n"))?
         }
         Fault::GpuHang => scripted(sandbox, "hang 1\ndevices 2\n")?,
         Fault::GpuFailing => scripted(
             sandbox,
-            &WELL
+            &TWO_DEVICES
                 .replace("0.temperature 64", "0.temperature 96")
                 .replace("0.uncorrected 0", "0.uncorrected 7"),
         )?,
@@ -92,7 +94,7 @@ enum Slow {
     /// No design runs.
     Drained,
     /// The process hardly runs.
-    Starving { _starved: Starved, since: Instant, ids: Vec<String> },
+    Starving { _starved: Habit, since: Instant, ids: Vec<String> },
     /// What was slow comes to its end.
     Draining { ids: Vec<String> },
 }
@@ -103,7 +105,7 @@ impl Ongoing for Slow {
             Self::Drained => {
                 let submit = |_| sandbox.user.submit(Effort::LARGE);
                 let ids = (0..BATCH).filter_map(submit).collect();
-                let starved = Starved::begin(sandbox.service.pid());
+                let starved = starve(sandbox.service.pid());
                 *self = Self::Starving { _starved: starved, since: Instant::now(), ids };
             }
             Self::Starving { since, ids, .. } if since.elapsed() > SLOW => {
@@ -135,15 +137,15 @@ impl Ongoing for Slow {
 ///
 /// Fields end in the order in which they stand: the process runs before the flood is waited for.
 struct Overload {
-    _starved: Starved,
+    _starved: Habit,
     _flood: Habit,
 }
 
 impl Overload {
     fn begin(sandbox: &Sandbox) -> Self {
         sandbox.user.submit(Effort::enormous());
-        let starved = Starved::begin(sandbox.service.pid());
-        Self { _starved: starved, _flood: Habit::flooding(sandbox.user.clone()) }
+        let starved = starve(sandbox.service.pid());
+        Self { _starved: starved, _flood: traffic::flooding(sandbox.user.clone()) }
     }
 }
 
@@ -198,13 +200,13 @@ impl Ongoing for DiskFull {
 struct Scripted;
 
 fn scripted(sandbox: &Sandbox, script: &str) -> Result<Box<dyn Ongoing>, Failure> {
-    sandbox.gpus()?.script(script)?;
+    gpu::script(sandbox.gpus()?, script)?;
     Ok(Box::new(Scripted))
 }
 
 impl Ongoing for Scripted {
     fn lift(self: Box<Self>, sandbox: &mut Sandbox) -> Result<(), Failure> {
-        sandbox.gpus()?.script(WELL)
+        gpu::script(sandbox.gpus()?, TWO_DEVICES)
     }
 }
 

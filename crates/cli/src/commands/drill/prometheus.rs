@@ -6,7 +6,7 @@ use super::service::Addresses;
 use crate::failure::Failure;
 use crate::http::Server;
 use crate::output;
-use microdiff_kit::{Compression, compress, files};
+use microdiff_kit::{Compression, RULES_FOLDER, compress, files};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,8 +19,6 @@ use std::time::Duration;
 
 /// It reads no data of its own here, so it starts within a second.
 const START: Duration = Duration::from_secs(60);
-/// Where the rule files lie within the kit.
-const RULES: &str = "prometheus/rules/";
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// A running Prometheus; ends with this.
@@ -120,7 +118,7 @@ impl Plan {
     /// Looks whether `program` is there, and compresses the kit's rules.
     pub fn new(program: &Path, compression: &Compression) -> Result<Self, Failure> {
         let mut rules = compress(&files(), compression).map_err(Failure::usage)?;
-        rules.retain(|file| file.path.starts_with(RULES));
+        rules.retain(|file| file.path.starts_with(RULES_FOLDER));
         let version = Command::new(program).arg("--version").output();
         version.map_err(|error| {
             Failure::usage(format!(
@@ -137,7 +135,7 @@ impl Plan {
         let rules = folder.join("rules");
         std::fs::create_dir_all(&rules).map_err(Failure::internal)?;
         for file in &self.rules {
-            let name = file.path.strip_prefix(RULES).unwrap_or(&file.path);
+            let name = file.path.strip_prefix(RULES_FOLDER).unwrap_or(&file.path);
             output::write_file(&rules.join(name), &file.bytes)?;
         }
         let every = format!("{}ms", self.every.as_millis());

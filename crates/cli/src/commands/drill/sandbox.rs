@@ -1,19 +1,18 @@
 //! A running service with everything around it that a drill needs, in a folder of its own.
 
 use super::collector::Collector;
-use super::gpu::StandIn;
 use super::patience::Patience;
 use super::prometheus::{Plan, Prometheus};
 use super::service::{Launch, Service};
 use super::settings::{self, Places};
 use super::traffic::{Traffic, User};
-use super::{bundle, disk};
+use super::{bundle, disk, gpu};
 use crate::args::DrillArgs;
 use crate::failure::Failure;
 use microdiff_design::write_bundled;
 use microdiff_kit::{Compression, Drill, Fault};
+use microdiff_telemetry::gpu::StandIn;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -56,21 +55,20 @@ impl Sandbox {
         std::fs::create_dir(places.data()).map_err(Failure::internal)?;
         lay_out_model(&places, base.model_dir.as_deref(), fault)?;
         let collector = Collector::start()?;
-        let gpus = settings::has_gpus(fault).then(|| StandIn::build(&places.folder)).transpose()?;
+        let gpus = settings::has_gpus(fault).then(|| gpu::build(&places.folder)).transpose()?;
         let mut config =
             settings::for_sandbox(base, &places, fault, compression.factor, collector.address);
         if let Some(gpus) = &gpus {
             settings::with_gpus(&mut config, gpus);
         }
         settings::write(&config, &places)?;
-        let part = part(&places.folder)?;
         let launch = Launch {
             folder: places.folder.clone(),
             config: places.config(),
             own_disk: own_disk.then(|| places.data()),
         };
         let service = Service::start(launch, &patience)?;
-        let user = User::new(service.addresses.api, part)?;
+        let user = User::new(service.addresses.api)?;
         service.until_ready(user.service(), &patience)?;
         let prometheus = Prometheus::start(&plan, &places.folder, service.addresses, &patience)?;
         // Slow designs are to be the only ones: fast ones beside them would hide them.
@@ -121,32 +119,10 @@ fn lay_out_model(places: &Places, model: Option<&Path>, fault: Fault) -> Result<
     std::fs::create_dir(&right).map_err(refuse)?;
     match model {
         None => write_bundled(&right).map_err(refuse)?,
-        Some(model) => {
-            for entry in std::fs::read_dir(model).map_err(refuse)? {
-                let entry = entry.map_err(refuse)?;
-                std::fs::copy(entry.path(), right.join(entry.file_name())).map_err(refuse)?;
-            }
-        }
+        Some(model) => bundle::copy(model, &right).map_err(refuse)?,
     }
     if fault == Fault::WrongModel {
         bundle::spoil(&right, &places.wrong_model()).map_err(refuse)?;
     }
     places.turn_model_to(&right)
-}
-
-/// A scan of a small virtual part, which costs a design next to nothing.
-fn part(folder: &Path) -> Result<Vec<u8>, Failure> {
-    let scan = folder.join("part.tif");
-    let binary = std::env::current_exe().map_err(Failure::internal)?;
-    let output = Command::new(binary)
-        .args(["simulate", "--alloy", "316L", "--power", "170", "--speed", "1300"])
-        .args(["--hatch", "140", "--layer", "50", "--voxel-size", "5", "--shape", "64,64,64", "-o"])
-        .arg(&scan)
-        .output()
-        .map_err(Failure::internal)?;
-    if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Failure::internal(format!("cannot make a part to send: {told}")));
-    }
-    std::fs::read(scan).map_err(Failure::internal)
 }

@@ -1,7 +1,6 @@
 //! The configuration of the sandboxed service: what the operator's file says of thresholds and
 //! checks, with places, addresses and cadences of the sandbox.
 
-use super::gpu::StandIn;
 use crate::args::DrillArgs;
 use crate::failure::Failure;
 use crate::output;
@@ -9,6 +8,7 @@ use microdiff_kit::Fault;
 use microdiff_server::Config;
 use microdiff_server::Overrides;
 use microdiff_server::config::{AuditConfig, CheckConfig, CheckPolicy, ListenConfig};
+use microdiff_telemetry::gpu::StandIn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 

@@ -1,14 +1,14 @@
 //! Users of the sandboxed service: they read, and they send small parts to be designed.
 
+use super::habit::Habit;
 use crate::failure::Failure;
-use crate::form::Form;
+use crate::form::{Form, Part};
 use crate::http::{Post, Server};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// A user who waits longer gives up.
 const USER: Duration = Duration::from_secs(30);
@@ -37,14 +37,14 @@ impl Effort {
 pub struct User {
     service: Arc<Server>,
     api: SocketAddr,
-    /// A scan of a small part.
-    part: Arc<Vec<u8>>,
+    /// What they send: it costs a design next to nothing.
+    part: Arc<Part>,
 }
 
 impl User {
-    pub fn new(api: SocketAddr, part: Vec<u8>) -> Result<Self, Failure> {
+    pub fn new(api: SocketAddr) -> Result<Self, Failure> {
         let service = Arc::new(Server::at(&format!("http://{api}"), USER)?);
-        Ok(Self { service, api, part: Arc::new(part) })
+        Ok(Self { service, api, part: Arc::new(Part::phantom()?) })
     }
 
     /// The service that is asked.
@@ -60,7 +60,7 @@ impl User {
 
     /// Submits a part; the id of the design when it is accepted.
     pub fn submit(&self, effort: Effort) -> Option<String> {
-        self.post(&self.part, effort)
+        self.post(&self.part.scan, effort)
     }
 
     /// Submits what is no scan: it is accepted, and its design fails.
@@ -69,7 +69,7 @@ impl User {
     }
 
     fn post(&self, scan: &[u8], effort: Effort) -> Option<String> {
-        let form = submission(scan, effort);
+        let form = self.submission(scan, effort);
         let answer = self.service.post(Post {
             path: "/v1/designs",
             content_type: &form.content_type(),
@@ -88,7 +88,7 @@ impl User {
 
     /// Submits a part, asks to wait for the answer, and hangs up instead.
     fn hang_up(&self) {
-        let form = submission(&self.part, Effort::SMALL);
+        let form = self.submission(&self.part.scan, Effort::SMALL);
         let body = form.body();
         let head = format!(
             "POST /v1/designs?wait=20 HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\
@@ -103,64 +103,35 @@ impl User {
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
         }
     }
-}
 
-fn submission(scan: &[u8], effort: Effort) -> Form {
-    Form::new("part-of-the-form".to_owned())
-        .text("alloy", "316L")
-        .text("voxel_size_um", "5")
-        .text("samples", &effort.samples.to_string())
-        .text("steps", &effort.steps.to_string())
-        .scan("part.tif", scan)
-}
-
-/// A thread that does something again and again until this is dropped.
-pub struct Habit {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Habit {
-    fn of(mut act: impl FnMut() -> Duration + Send + 'static) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            while !asked.load(Ordering::Acquire) {
-                let begun = Instant::now();
-                let every = act();
-                std::thread::sleep(every.saturating_sub(begun.elapsed()));
-            }
-        });
-        Self { stop, thread: Some(thread) }
-    }
-
-    /// Users who hang up, and users who send what is no scan.
-    pub fn failing(user: User) -> Self {
-        let mut turn = 0_u32;
-        Self::of(move || {
-            user.hang_up();
-            turn = turn.wrapping_add(1);
-            if turn.is_multiple_of(2) {
-                user.submit_rubbish();
-            }
-            Duration::from_millis(600)
-        })
-    }
-
-    /// Users who send more and more small parts.
-    pub fn flooding(user: User) -> Self {
-        Self::of(move || {
-            user.submit(Effort::SMALL);
-            Duration::from_millis(300)
-        })
+    fn submission(&self, scan: &[u8], effort: Effort) -> Form {
+        Form::new("part-of-the-form".to_owned())
+            .text("alloy", self.part.alloy.name())
+            .text("samples", &effort.samples.to_string())
+            .text("steps", &effort.steps.to_string())
+            .scan("part.tif", scan)
     }
 }
 
-impl Drop for Habit {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
+/// Users who hang up, and users who send what is no scan.
+pub fn failing(user: User) -> Habit {
+    let mut turn = 0_u32;
+    Habit::of(move || {
+        user.hang_up();
+        turn = turn.wrapping_add(1);
+        if turn.is_multiple_of(2) {
+            user.submit_rubbish();
+        }
+        Duration::from_millis(600)
+    })
+}
+
+/// Users who send more and more small parts.
+pub fn flooding(user: User) -> Habit {
+    Habit::of(move || {
+        user.submit(Effort::SMALL);
+        Duration::from_millis(300)
+    })
 }
 
 /// Steady users, until this is dropped.

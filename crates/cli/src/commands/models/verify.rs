@@ -5,12 +5,10 @@ use crate::args::ModelsVerifyArgs;
 use crate::failure::Failure;
 use crate::{output, report};
 use microdiff_design::Designer;
+use microdiff_diffusion::bundle::TRAINING_LOG;
 use serde::Serialize;
 use std::io::ErrorKind;
 use std::path::Path;
-
-/// File of the training log, beside the bundle's own files.
-const TRAINING_LOG: &str = "training.jsonl";
 
 /// What was found of one model.
 #[derive(Debug, Serialize)]

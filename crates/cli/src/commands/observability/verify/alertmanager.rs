@@ -4,11 +4,9 @@
 use super::verdict::{Check, Verdict, unanswered};
 use crate::args::System;
 use crate::http::{AskError, Server};
-use microdiff_kit::Routing;
+use microdiff_kit::{Routing, WATCHDOG};
 use serde_json::Value;
 
-/// The alert of the kit that fires all the time, as proof of life.
-const WATCHDOG: &str = "Watchdog";
 /// Faults that are listed before the rest is only counted.
 const LISTED: usize = 3;
 

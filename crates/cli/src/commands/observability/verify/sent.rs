@@ -4,12 +4,10 @@
 use super::verdict::{Verdict, unanswered};
 use crate::args::System;
 use crate::failure::Failure;
-use crate::form::Form;
+use crate::form::{Form, Part};
 use crate::http::{Answer, AskError, Post, Server};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
-use microdiff_design::PhantomScan;
-use microdiff_imaging::io::write_tiff_u8;
 use microdiff_kit::TailSampling;
 use microdiff_telemetry::traces::{SpanId, TraceContext, TraceId};
 use serde_json::Value;
@@ -153,16 +151,12 @@ fn told(headers: &HeaderMap) -> Option<TraceContext> {
 
 /// The bundled phantom as a submission.
 fn form(context: TraceContext) -> Result<Form, Failure> {
-    let phantom = PhantomScan::bundled().map_err(Failure::internal)?;
-    let folder = tempfile::tempdir().map_err(Failure::internal)?;
-    let file = folder.path().join(SCAN_NAME);
-    write_tiff_u8(&file, &phantom.voxels, Some(phantom.voxel_size)).map_err(Failure::internal)?;
-    let scan = std::fs::read(&file).map_err(Failure::internal)?;
+    let part = Part::phantom()?;
     Ok(Form::new(format!("microdiff-verify-{}", context.span_id))
-        .text("alloy", phantom.alloy.name())
+        .text("alloy", part.alloy.name())
         .text("samples", SAMPLES)
         .text("seed", "1")
-        .scan(SCAN_NAME, &scan))
+        .scan(SCAN_NAME, &part.scan))
 }
 
 /// Whether the design was accepted, in words for the report.

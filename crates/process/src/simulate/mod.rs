@@ -22,7 +22,7 @@ use tracks::Build;
 pub use truth::{DENSE_BELOW, DefectShares, GroundTruth, ScanPattern};
 
 /// Version of the physics and of the random streams; it changes whenever the bytes do.
-pub const SIMULATOR_VERSION: &str = "lpbf-1";
+pub const SIMULATOR_VERSION: &str = "fusion-2";
 
 /// Largest number of voxels of one simulation. At 4 bytes a voxel for the volumes kept this is
 /// 4 GiB.

@@ -236,13 +236,13 @@ fn settings_no_machine_is_run_at_are_still_built() {
     }
 }
 
-/// What version lpbf-1 makes of one request. When this changes, so must `SIMULATOR_VERSION`: a
+/// What version fusion-2 makes of one request. When this changes, so must `SIMULATOR_VERSION`: a
 /// model names the version it was trained on. The tolerance covers other mathematics libraries.
 #[test]
 fn the_version_stands_for_these_numbers() {
     let truth =
         simulate(&titanium([180.0, 1800.0, 60.0, 140.0, 80.0], 5.0, [64; 3])).unwrap().truth;
-    assert_eq!(truth.simulator, "lpbf-1");
+    assert_eq!(truth.simulator, "fusion-2");
     assert!((truth.void_fraction - GOLDEN[0]).abs() < 1e-4, "{}", truth.void_fraction);
     assert!((truth.porosity - GOLDEN[1]).abs() < 1e-4, "{}", truth.porosity);
 }

@@ -3,7 +3,7 @@
 
 use crate::DesignError;
 use microdiff_diffusion::rows::{Row, RowSet};
-use microdiff_domain::{Alloy, DomainError, VoxelSize};
+use microdiff_domain::{Alloy, DomainError, Process, VoxelSize};
 use microdiff_imaging::{AnalysisOptions, ImagingError, Scan, Voxels, analyze};
 use microdiff_process::{BitDepth, SIMULATOR_VERSION, SimulationRequest, prior, simulate};
 use rand::{Rng, RngExt};
@@ -11,8 +11,24 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 
-/// Voxel edges of simulated scans, µm, log-uniform.
-const VOXEL_UM: [f64; 2] = [2.0, 20.0];
+/// Voxel edges of simulated scans, µm, log-uniform: so that a scan holds several layers and tracks
+/// and resolves the gaps between them.
+fn voxel_um(process: Process) -> [f64; 2] {
+    match process {
+        Process::Lpbf => [2.0, 20.0],
+        Process::Ebm => [3.0, 25.0],
+        Process::Ded => [10.0, 80.0],
+    }
+}
+
+/// The process and alloy of row `index`: every pair in turn, those of laser powder bed fusion twice
+/// in a round, since they are asked about most and alone have measurements behind them.
+fn pair(index: usize) -> (Process, Alloy) {
+    let validated = Process::pairs().filter(|(process, _)| process.is_validated());
+    let round: Vec<(Process, Alloy)> = Process::pairs().chain(validated).collect();
+    round[index % round.len()]
+}
+
 /// Voxels along an axis of a simulated scan.
 const AXIS: [f64; 2] = [28.0, 168.0];
 /// Edge of the cube with as many voxels as a simulated scan, log-uniform.
@@ -20,7 +36,7 @@ const CUBE: [f64; 2] = [52.0, 104.0];
 /// Rows simulated between two words of progress.
 const CHUNK: usize = 256;
 
-/// Simulates `count` scans of the alloys in turn and measures them. Row `i` is the same whatever
+/// Simulates `count` scans of the processes and alloys in turn and measures them. Row `i` is the same whatever
 /// the count and the number of threads. A scan the analysis cannot use (one that is all pore, say)
 /// is drawn again. `progress` hears how many are done.
 pub fn simulate_rows(
@@ -45,10 +61,10 @@ const TRIES: usize = 100;
 fn row(index: usize, seed: u64) -> Result<Row, DesignError> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(index as u64);
-    let alloy = Alloy::ALL[index % Alloy::ALL.len()];
+    let pair = pair(index);
     let mut refusal = None;
     for _ in 0..TRIES {
-        match measured(&request(alloy, &mut rng)?)? {
+        match measured(&request(pair, &mut rng)?)? {
             Ok(row) => return Ok(row),
             Err(error) => refusal = Some(error),
         }
@@ -57,13 +73,14 @@ fn row(index: usize, seed: u64) -> Result<Row, DesignError> {
 }
 
 /// Draws a case from the training prior ([`prior::draw_mixed`]) and a scanner to look at it.
-fn request(alloy: Alloy, rng: &mut ChaCha8Rng) -> Result<SimulationRequest, DomainError> {
-    let (case, nuisance) = prior::draw_mixed(alloy, rng);
+fn request(
+    (process, alloy): (Process, Alloy),
+    rng: &mut ChaCha8Rng,
+) -> Result<SimulationRequest, DomainError> {
+    let (case, nuisance) = prior::draw_mixed(process, alloy, rng);
     Ok(SimulationRequest {
-        alloy,
-        parameters: case.parameters,
-        spot: case.spot,
-        voxel_size: VoxelSize::micrometres(log_uniform(rng, VOXEL_UM))?,
+        case,
+        voxel_size: VoxelSize::micrometres(log_uniform(rng, voxel_um(process)))?,
         shape: shape(rng),
         seed: rng.random(),
         depth: if rng.random_bool(0.25) { BitDepth::U8 } else { BitDepth::U16 },
@@ -94,9 +111,10 @@ fn measured(request: &SimulationRequest) -> Result<Result<Row, ImagingError>, De
     let scan = Scan::in_memory(voxels, Some(request.voxel_size));
     let analysis = analyze(&scan, request.voxel_size, &AnalysisOptions::default(), &mut ());
     Ok(analysis.map(|analysis| Row {
-        alloy: request.alloy,
-        spot: Some(request.spot),
-        theta: request.parameters.to_array(),
+        process: request.case.process,
+        alloy: request.case.alloy,
+        spot: Some(request.case.spot),
+        theta: request.case.parameters.to_array(),
         descriptors: analysis.descriptors,
         class: simulation.truth.defect_class,
     }))

@@ -236,6 +236,7 @@ pub(crate) fn predict(
     seed: u64,
 ) -> Result<Vec<crate::predictive::Predicted>, DesignError> {
     let observation = Observation {
+        process: row.process,
         alloy: row.alloy,
         descriptors: row.descriptors.clone(),
         known: KnownParameters::NONE,
@@ -244,6 +245,7 @@ pub(crate) fn predict(
     let options = SampleOptions { samples, steps: SCORE.steps, seed };
     let posterior = model.posterior(&observation, &options, &mut ())?;
     Question {
+        process: row.process,
         alloy: row.alloy,
         spot: None,
         descriptors: &row.descriptors,

@@ -1,5 +1,7 @@
-use crate::cases::titanium;
-use microdiff_domain::{Alloy, DefectClass, Parameter, ProcessParameters, SpotDiameter, VoxelSize};
+use crate::cases::{laser, titanium};
+use microdiff_domain::{
+    Alloy, DefectClass, Parameter, Process, ProcessParameters, SpotDiameter, VoxelSize,
+};
 use microdiff_process::{Nuisance, defect_margins, expected_shares, forward, prior, simulate};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -17,11 +19,11 @@ fn unmelted_percent(c: f64) -> f64 {
     nuisance.balling_centre_shift = 50.0;
     nuisance.pool.depth_exponent = 2.0;
     nuisance.pool.crown_share = 0.0;
-    let pool = forward(request.alloy, &request.parameters, request.spot, nuisance);
+    let pool = forward(&request.case, nuisance);
     nuisance.melt.condition_ln_depth = (60.0 / pool.depth_um).ln();
     let part = (0.5 * c).sqrt();
     let theta = [250.0, 1000.0, part * 60.0, part * pool.width_um, 25.0];
-    request.parameters = ProcessParameters::from_array(theta).unwrap();
+    request.case.parameters = ProcessParameters::from_array(theta).unwrap();
     let truth = simulate(&request).unwrap().truth;
     assert!((truth.melt_pool.overlap - c).abs() < 1e-9);
     100.0 * truth.void_fraction
@@ -45,7 +47,7 @@ const COBALT_CHROME: [[f64; 3]; 4] =
 fn porosity_of_cobalt_chrome_parts_is_within_a_factor_of_two() {
     for [speed, hatch, measured] in COBALT_CHROME {
         let mut request = titanium([195.0, speed, 20.0, hatch, 80.0], 6.0, [80, 160, 160]);
-        request.alloy = Alloy::Ss316L;
+        request.case.alloy = Alloy::Ss316L;
         request.nuisance.melt.condition_ln_width = 1.2f64.ln();
         let percent = 100.0 * simulate(&request).unwrap().truth.porosity;
         assert!((0.5..2.0).contains(&(percent / measured)), "{percent} % for {measured} %");
@@ -58,9 +60,9 @@ const TRACKS: [[f64; 5]; 1] = [[200.0, 1200.0, 50.0, 101.831, 65.52]];
 #[test]
 fn laws_meet_measured_tracks_within_their_scatter() {
     for [power, speed, spot, width, depth] in TRACKS {
-        let parameters = ProcessParameters::from_array([power, speed, 30.0, 100.0, 25.0]).unwrap();
-        let spot = SpotDiameter::micrometres(spot).unwrap();
-        let pool = forward(Alloy::Ss316L, &parameters, spot, &Nuisance::nominal());
+        let mut case = laser(Alloy::Ss316L, [power, speed, 30.0, 100.0, 25.0]);
+        case.spot = SpotDiameter::micrometres(spot).unwrap();
+        let pool = forward(&case, &Nuisance::nominal(Process::Lpbf));
         assert!((pool.width_um / width).ln().abs() < 2.0 * 0.127, "{pool:?}");
         assert!((pool.depth_um / depth).ln().abs() < 2.0 * 0.395, "{pool:?}");
     }
@@ -77,8 +79,7 @@ fn expected_shares_meet_the_simulated_ones() {
         let mut request = titanium(theta, 6.0, [96; 3]);
         request.nuisance.gas.fraction = 0.0;
         let truth = simulate(&request).unwrap().truth;
-        let shares =
-            expected_shares(request.alloy, &request.parameters, request.spot, &request.nuisance);
+        let shares = expected_shares(&request.case, &request.nuisance);
         let ratio = shares.total() / truth.void_fraction;
         assert!((0.6..1.6).contains(&ratio), "{theta:?}: {shares:?} against {truth:?}");
         assert_eq!(shares.class(), truth.defect_class);
@@ -90,19 +91,15 @@ fn balling_tracks_are_foretold() {
     let mut request = titanium([280.0, 1200.0, 30.0, 120.0, 80.0], 5.0, [96; 3]);
     request.nuisance.balling_centre_shift = -20.0;
     let truth = simulate(&request).unwrap().truth;
-    let shares =
-        expected_shares(request.alloy, &request.parameters, request.spot, &request.nuisance);
+    let shares = expected_shares(&request.case, &request.nuisance);
     let ratio = shares.balling / truth.defect_shares.balling;
     assert!((0.4..2.5).contains(&ratio), "{shares:?} against {:?}", truth.defect_shares);
 }
 
 #[test]
 fn margins_grow_into_their_defect() {
-    let spot = SpotDiameter::micrometres(100.0).unwrap();
-    let margins = |theta: [f64; 5]| {
-        let parameters = ProcessParameters::from_array(theta).unwrap();
-        defect_margins(Alloy::Ti6Al4V, &parameters, spot, &Nuisance::nominal())
-    };
+    let margins =
+        |theta| defect_margins(&laser(Alloy::Ti6Al4V, theta), &Nuisance::nominal(Process::Lpbf));
     let safe = margins([280.0, 1200.0, 30.0, 90.0, 80.0]);
     assert!(safe.lack_of_fusion < 0.7 && safe.keyhole < 0.7 && safe.balling < 0.2, "{safe:?}");
     assert!(margins([280.0, 1200.0, 60.0, 180.0, 80.0]).lack_of_fusion > 1.0);
@@ -111,14 +108,15 @@ fn margins_grow_into_their_defect() {
 
 #[test]
 fn the_prior_stays_within_its_stated_bounds() {
-    for alloy in Alloy::ALL {
+    for (process, alloy) in Process::pairs() {
+        let [thinnest, widest] = process.spot_um();
         let rng = &mut ChaCha8Rng::seed_from_u64(alloy.index() as u64);
         for _ in 0..300 {
-            let case = prior::draw(alloy, rng);
+            let case = prior::draw(process, alloy, rng);
             assert!(case.is_plausible());
-            assert!((prior::SPOT_UM[0]..=prior::SPOT_UM[1]).contains(&case.spot.get()));
+            assert!((thinnest..=widest).contains(&case.spot.get()));
             for (parameter, value) in Parameter::ALL.into_iter().zip(case.parameters.to_array()) {
-                let range = parameter.range(alloy);
+                let range = parameter.range(process, alloy);
                 assert!((range.low..=range.high).contains(&value));
             }
         }
@@ -131,12 +129,12 @@ fn the_mixture_has_its_stated_shares() {
     let mut counts = [0usize; 4];
     const DRAWS: usize = 400;
     for _ in 0..DRAWS {
-        let (case, nuisance) = prior::draw_mixed(Alloy::Ss316L, rng);
+        let (case, nuisance) = prior::draw_mixed(Process::Lpbf, Alloy::Ss316L, rng);
         counts[case.expected_class(&nuisance).index()] += 1;
     }
     for class in DefectClass::ALL {
         let share = counts[class.index()] as f64 / DRAWS as f64;
-        let stated = prior::MIXTURE[class.index()];
+        let stated = prior::mixture(Process::Lpbf)[class.index()];
         // Four standard deviations of a binomial share.
         let slack = 4.0 * (stated * (1.0 - stated) / DRAWS as f64).sqrt();
         assert!((share - stated).abs() < slack, "{} {share} for {stated}", class.name());

@@ -8,7 +8,7 @@
 //! latent heat, *unvalidated*, with biases to match ([`crate::Nuisance::draw`]).
 
 use crate::alloy::properties;
-use crate::beam::{Beam, fixed_absorptivity};
+use crate::beam::{Beam, COLD_BED_C, fixed_absorptivity, rise};
 use crate::{Case, Nuisance};
 use microdiff_domain::Process;
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,8 @@ pub struct MeltPool {
     pub diffusion_length: f64,
     /// Absorptivity in the vapour depression, or the fixed one.
     pub absorptivity: f64,
-    /// Keyhole number of Gan 2021, `η P / (π ρ c ΔT √(D v r³))`.
+    /// Keyhole number of Gan 2021, `η P / (π ρ c ΔT √(D v r³))`; of electron beams and directed
+    /// energy with ΔT from a bed of 25 °C.
     pub keyhole_number: f64,
     /// `(h/W)² + (t/D)²`, Tang, Pistorius and Beuth 2017: tracks overlap fully below 1.
     /// 1e6 when no track forms.
@@ -116,6 +117,9 @@ fn conduction(case: &Case, beam: &Beam, nuisance: &Nuisance) -> MeltPool {
     let fixed = fixed_absorptivity(case.process, case.alloy) * nuisance.properties.absorptivity;
     let fixed = fixed.min(1.0);
     let [width, depth] = beam.conduction_extent_um(fixed, 0.0);
+    // A depression begins with boiling, far above melting: a hot bed, which divides the keyhole
+    // number by what is left to melt, brings it little nearer. Counted from a cold one instead.
+    let cold = rise(&beam.material, beam.bed_c) / rise(&beam.material, COLD_BED_C);
     let bias = &nuisance.melt;
     MeltPool {
         width_um: width * (bias.machine_ln_width + bias.condition_ln_width).exp(),
@@ -124,7 +128,7 @@ fn conduction(case: &Case, beam: &Beam, nuisance: &Nuisance) -> MeltPool {
         normalised_enthalpy: numbers.enthalpy * fixed / beam.material.flat_absorptivity,
         diffusion_length: numbers.diffusion_length,
         absorptivity: fixed,
-        keyhole_number: numbers.keyhole * fixed / numbers.absorptivity,
+        keyhole_number: cold * numbers.keyhole * fixed / numbers.absorptivity,
         overlap: 0.0,
     }
 }

@@ -12,11 +12,17 @@ use rand::RngExt;
 
 /// Accepted normalised enthalpy of laser powder bed fusion at nominal nuisance.
 pub const ENTHALPY: [f64; 2] = [0.7, 25.0];
-/// Largest accepted overlap number C at nominal nuisance.
-pub const LARGEST_OVERLAP: f64 = 6.0;
+/// Largest accepted overlap number C at nominal nuisance. Powder holds what is unmelted together;
+/// what blown powder leaves unmelted is empty, and twice as much of it is no part.
+pub fn largest_overlap(process: Process) -> f64 {
+    match process {
+        Process::Lpbf | Process::Ebm => 6.0,
+        Process::Ded => 2.5,
+    }
+}
 
 /// Draws from the natural prior: each parameter from [`Parameter::range`], the spot uniform in
-/// [`Process::spot_um`], refused while the nominal overlap number lies above [`LARGEST_OVERLAP`]
+/// [`Process::spot_um`], refused while the nominal overlap number lies above [`largest_overlap`]
 /// or, of laser powder bed fusion, the nominal normalised enthalpy outside [`ENTHALPY`].
 pub fn draw(process: Process, alloy: Alloy, rng: &mut impl Rng) -> Case {
     let [thinnest, widest] = process.spot_um();
@@ -86,6 +92,6 @@ impl Case {
         let pool = forward(self, &Nuisance::nominal(self.process));
         let heated = self.process != Process::Lpbf
             || (ENTHALPY[0]..=ENTHALPY[1]).contains(&pool.normalised_enthalpy);
-        heated && pool.overlap <= LARGEST_OVERLAP
+        heated && pool.overlap <= largest_overlap(self.process)
     }
 }

@@ -147,10 +147,10 @@ mod tests {
             assert!((width / wide - 1.0).abs() < 0.02, "{width} for {wide}");
             assert!((depth / deep - 1.0).abs() < 0.03, "{depth} for {deep}");
         }
-        // A wide, fast electron beam lies below the table.
+        // A wide, fast electron beam lies below the table, which then follows within a fifth.
         let ([_, table], exact) =
-            (width_and_depth(6.0, 0.006).unwrap(), depth(6.0, 0.006).unwrap());
-        assert!((table / exact - 1.0).abs() < 0.1, "{table} for {exact}");
+            (width_and_depth(6.0, 0.003).unwrap(), depth(6.0, 0.003).unwrap());
+        assert!((table / exact - 1.0).abs() < 0.2, "{table} for {exact}");
         assert!(width_and_depth(0.1, 1.0).is_none());
         assert!(width_and_depth(f64::NAN, 1.0).is_none());
     }

@@ -94,7 +94,7 @@ fn stamp(grain: &Grain, first: usize, shape: [usize; 3], mut cover: impl FnMut(u
 
 /// Edge of the cells that own grains, µm; no grain is wider.
 fn cell_um(build: &Build) -> f64 {
-    (2.3 * build.nuisance.powder.median_um).max(LEAST_CELL_UM)
+    (2.0 * build.nuisance.powder.median_um).max(LEAST_CELL_UM)
 }
 
 /// Which cells can put a grain into unmelted space of the slab.

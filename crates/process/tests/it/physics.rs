@@ -1,8 +1,12 @@
 use crate::cases::{laser, titanium};
 use microdiff_domain::{
-    Alloy, DefectClass, Parameter, Process, ProcessParameters, SpotDiameter, VoxelSize,
+    Alloy, BedTemperature, DefectClass, Parameter, Process, ProcessParameters, SpotDiameter,
+    VoxelSize,
 };
-use microdiff_process::{Nuisance, defect_margins, expected_shares, forward, prior, simulate};
+use microdiff_process::{
+    Case, Nuisance, SimulationRequest, defect_margins, expected_shares, forward, prior, simulate,
+};
+use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -151,4 +155,75 @@ fn a_finer_voxel_sees_the_same_porosity() {
     };
     let (coarse, fine) = (void(20.0, 40), void(8.0, 100));
     assert!((coarse / fine - 1.0).abs() < 0.1, "{coarse} {fine}");
+}
+
+/// A setting at the usual spot and bed of its process: (W, mm/s, µm layer, µm hatch).
+fn usual(process: Process, alloy: Alloy, [power, speed, layer, hatch]: [f64; 4]) -> Case {
+    let [spot_um, bed_c] = process.usual_spot_um_and_bed_c(alloy);
+    Case {
+        process,
+        alloy,
+        parameters: ProcessParameters::from_array([power, speed, layer, hatch, bed_c]).unwrap(),
+        spot: SpotDiameter::micrometres(spot_um).unwrap(),
+    }
+}
+
+/// Usual settings of an Arcam Q20 and of a LENS machine, from memory: they print sound parts.
+const USUAL: [(Process, Alloy, [f64; 4]); 3] = [
+    (Process::Ebm, Alloy::Ti6Al4V, [1100.0, 4500.0, 50.0, 200.0]),
+    (Process::Ebm, Alloy::In718, [950.0, 4500.0, 75.0, 160.0]),
+    (Process::Ded, Alloy::Ss316L, [800.0, 10.0, 250.0, 600.0]),
+];
+
+#[test]
+fn usual_settings_of_the_siblings_print_sound_parts() {
+    for (process, alloy, setting) in USUAL {
+        let case = usual(process, alloy, setting);
+        let nuisance = Nuisance::nominal(process);
+        let pool = forward(&case, &nuisance);
+        assert!(pool.overlap < 1.0, "{process} {alloy}: {pool:?}");
+        let porosity = expected_shares(&case, &nuisance).total();
+        assert!(porosity < 0.02, "{process} {alloy}: {porosity} {pool:?}");
+    }
+}
+
+#[test]
+fn blown_powder_leaves_voids_empty_and_a_bed_leaves_its_powder_in_them() {
+    let mut request = titanium([20.0, 3000.0, 30.0, 100.0, 25.0], 20.0, [32; 3]);
+    let void = |request: &SimulationRequest| simulate(request).unwrap().truth.void_fraction;
+    for (process, setting, expected) in [
+        (Process::Ebm, [50.0, 8000.0, 50.0, 200.0], 0.45),
+        (Process::Ded, [50.0, 200.0, 500.0, 1000.0], 1.0),
+    ] {
+        request.case = usual(process, Alloy::Ti6Al4V, setting);
+        request.case.parameters.bed_temperature = BedTemperature::celsius(25.0).unwrap();
+        request.nuisance = Nuisance::nominal(process);
+        let found = void(&request);
+        assert!((found - expected).abs() < 0.06, "{process}: {found}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn more_power_or_less_speed_melts_more_by_any_beam(
+        pair in 0..9usize, seed in 0..500u64, factor in 1.02..1.5f64,
+    ) {
+        let (process, alloy) = Process::pairs().nth(pair).unwrap();
+        let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+        let case = prior::draw(process, alloy, rng);
+        let nuisance = Nuisance::draw(process, alloy, rng);
+        let [power, speed, layer, hatch, bed] = case.parameters.to_array();
+        let at = |power: f64, speed: f64| {
+            let theta = [power.min(3000.0), speed.max(4.0), layer, hatch, bed];
+            let parameters = ProcessParameters::from_array(theta).unwrap();
+            forward(&Case { parameters, ..case }, &nuisance)
+        };
+        let here = at(power, speed);
+        for more in [at(factor * power, speed), at(power, speed / factor)] {
+            // The table of the conduction integral is bilinear, so it may ripple.
+            prop_assert!(more.width_um >= 0.995 * here.width_um, "{here:?} {more:?}");
+            prop_assert!(more.depth_um >= 0.995 * here.depth_um, "{here:?} {more:?}");
+            prop_assert!(more.width_um.is_finite() && more.depth_um.is_finite());
+        }
+    }
 }

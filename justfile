@@ -155,6 +155,10 @@ validate-physics data:
     cargo run --release --locked -p microdiff-cli -- validate-physics \
         --data {{ data }} --page docs/validation.md
 
+# Put the table of the simulated scanner beside a real scan of 16 bit into docs/validation.md anew
+validate-scanner scan:
+    cargo run --release --locked -p microdiff-design --example scanner -- {{ scan }} docs/validation.md
+
 # Install the tools that the recipes call
 tools:
     cargo install --locked --version {{ cargo_deny_version }} cargo-deny

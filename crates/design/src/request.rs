@@ -51,14 +51,15 @@ impl DesignRequest {
         }
     }
 
-    /// Refuses an alloy the process does not print, and a machine of another process or one that
-    /// cannot be set to what is known.
+    /// Refuses an alloy the process does not print, a spot outside its prior, and a machine of
+    /// another process or one that cannot be set to what is known.
     ///
     /// # Errors
     /// Saying what would have been accepted.
     pub fn check(&self) -> Result<(), DomainError> {
         self.process.check(self.alloy)?;
         let Self { process, known, spot, .. } = self;
+        spot.map_or(Ok(()), |spot| process.check_spot(spot))?;
         self.machine.map_or(Ok(()), |machine| machine.check(*process, known, *spot))
     }
 

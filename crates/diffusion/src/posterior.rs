@@ -285,16 +285,7 @@ impl Model {
                 KnownParameters::NONE.with(parameter, value, *process, *alloy)?;
             }
         }
-        let [low, high] = process.spot_um();
-        if let Some(spot) = spot.filter(|spot| !(low..=high).contains(&spot.get())) {
-            return Err(DiffusionError::Domain(DomainError::OutOfRange {
-                quantity: "spot_diameter",
-                value: spot.get(),
-                low,
-                high,
-                unit: SpotDiameter::UNIT,
-            }));
-        }
+        spot.map_or(Ok(()), |spot| process.check_spot(spot))?;
         Ok(machine.map_or(Ok(()), |machine| machine.check(*process, known, *spot))?)
     }
 

@@ -9,8 +9,8 @@ use crate::DiffusionError;
 use crate::digest::sha256_hex;
 use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_domain::{
-    Alloy, DESCRIPTOR_COUNT, DefectClass, Descriptors, PARAMETER_COUNT, Parameter, Process,
-    SpotDiameter,
+    Alloy, DESCRIPTOR_COUNT, DefectClass, Descriptors, Machine, PARAMETER_COUNT, Parameter,
+    Process, SpotDiameter,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -39,6 +39,16 @@ pub struct Row {
     pub descriptors: Descriptors,
     /// True dominant defect.
     pub class: DefectClass,
+}
+
+impl Row {
+    /// Whether a machine could have printed it: setting and spot lie within its limits.
+    pub(crate) fn could_come_from(&self, machine: Machine) -> bool {
+        let limits = machine.limits();
+        machine.process() == self.process
+            && limits.allow(&self.theta)
+            && self.spot.is_some_and(|spot| limits.allow_spot(spot))
+    }
 }
 
 /// Rows and the version of the simulator that made them.

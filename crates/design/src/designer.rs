@@ -9,7 +9,7 @@ use crate::predictive::{PredictiveSummary, Question};
 use crate::quality::{self, QualitySummary};
 use crate::stopwatch::Stopwatch;
 use crate::validation::ValidationSet;
-use crate::{DesignError, DesignRequest, bundled};
+use crate::{DesignError, DesignRequest, bundled, foreign};
 use microdiff_diffusion::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use microdiff_diffusion::rows::Row;
 use microdiff_diffusion::{
@@ -116,6 +116,17 @@ impl Designer {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation, DesignError> {
         Ok(evaluate(&self.model, rows, options, progress)?)
+    }
+
+    /// Tries the out-of-distribution check on ordinary rows and on so many foreign scans of each
+    /// kind from a seed; `progress` hears (kinds done, kinds).
+    pub fn try_foreign(
+        &self,
+        rows: &[Row],
+        count_and_seed: (usize, u64),
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<foreign::Trial, DesignError> {
+        foreign::run(&self.model, rows, count_and_seed, progress)
     }
 
     /// Puts the phantom scan through analysis and model and compares with the recorded answer.
@@ -240,6 +251,7 @@ pub(crate) fn infer(
     let observation = Observation {
         alloy: request.alloy,
         descriptors: analysis.descriptors.clone(),
+        appearance: Some(analysis.appearance.clone()),
         known: request.known,
         spot: request.spot,
     };

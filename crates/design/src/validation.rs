@@ -238,6 +238,7 @@ pub(crate) fn predict(
     let observation = Observation {
         alloy: row.alloy,
         descriptors: row.descriptors.clone(),
+        appearance: row.appearance.clone(),
         known: KnownParameters::NONE,
         spot: None,
     };

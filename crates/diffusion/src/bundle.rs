@@ -10,11 +10,13 @@ use crate::digest::sha256_hex;
 use crate::error::one_line;
 use crate::evaluate::Evaluation;
 use crate::network::{Network, Parameters};
-use crate::outlier::Detector;
+use crate::outlier::{Detector, Distance};
 use crate::posterior::Canary;
 use crate::{Architecture, DiffusionError};
 use microdiff_domain::descriptor::DESCRIPTORS;
-use microdiff_domain::{Alloy, DESCRIPTOR_COUNT, PARAMETER_COUNT, Parameter, ParameterRange};
+use microdiff_domain::{
+    APPEARANCE_COUNT, Alloy, DESCRIPTOR_COUNT, PARAMETER_COUNT, Parameter, ParameterRange,
+};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -246,7 +248,7 @@ fn manifest(bytes: &[u8]) -> Result<Manifest, DiffusionError> {
 fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError> {
     let file = SafeTensors::deserialize(bytes)
         .map_err(|error| DiffusionError::bundle(format!("weights unreadable: {error}")))?;
-    let mut all = BTreeMap::new();
+    let mut all = Named::new();
     for (name, view) in file.iter() {
         if view.dtype() != safetensors::Dtype::F32 {
             let text = format!("tensor {} is {:?}, not F32", one_line(name), view.dtype());
@@ -256,25 +258,10 @@ fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError>
             view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         all.insert(name.to_owned(), (view.shape().to_vec(), values));
     }
-    let mut take = |name: &str, columns: usize| {
-        let (shape, values) = all
-            .remove(name)
-            .ok_or_else(|| DiffusionError::bundle(format!("weights lack {name}")))?;
-        if shape.len() != 2 || shape[1] != columns || shape[0] * columns != values.len() {
-            let text = format!("{name} has shape {shape:?}, not (any, {columns})");
-            return Err(DiffusionError::bundle(text));
-        }
-        Ok(values)
-    };
-    let detector = Detector {
-        factor: take("ood.factor", DESCRIPTOR_COUNT)?,
-        reference: take("ood.reference", DESCRIPTOR_COUNT)?,
-        mahalanobis: take("ood.mahalanobis", 1)?,
-        neighbour: take("ood.neighbour", 1)?,
-    };
+    let detector = detector(&mut all)?;
     let mut priors = Vec::new();
     for prior in &manifest.alloys {
-        let values = take(&format!("prior.{}", prior.alloy), PARAMETER_COUNT)?;
+        let values = take(&mut all, &format!("prior.{}", prior.alloy), PARAMETER_COUNT)?;
         if values.is_empty() || !values.iter().all(|value| (0.0..=1.0).contains(value)) {
             return Err(DiffusionError::bundle(format!("prior of {} is damaged", prior.alloy)));
         }
@@ -282,7 +269,7 @@ fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError>
     }
     let mut parameters = Parameters::new();
     for (name, [inputs, outputs]) in manifest.architecture.parameters() {
-        let values = take(&name, outputs)?;
+        let values = take(&mut all, &name, outputs)?;
         if values.len() != inputs * outputs {
             let text = format!("{name} does not have {inputs} rows");
             return Err(DiffusionError::bundle(text));
@@ -295,6 +282,39 @@ fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError>
             Err(DiffusionError::bundle(format!("unknown tensor {} in the weights", one_line(name))))
         }
     }
+}
+
+/// Named tensors with their shapes.
+type Named = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Takes a tensor of so many columns out of the file.
+fn take(all: &mut Named, name: &str, columns: usize) -> Result<Vec<f32>, DiffusionError> {
+    let (shape, values) =
+        all.remove(name).ok_or_else(|| DiffusionError::bundle(format!("weights lack {name}")))?;
+    if shape.len() != 2 || shape[1] != columns || shape[0] * columns != values.len() {
+        let text = format!("{name} has shape {shape:?}, not (any, {columns})");
+        return Err(DiffusionError::bundle(text));
+    }
+    Ok(values)
+}
+
+/// Takes the out-of-distribution reference. What later versions added may be absent.
+fn detector(all: &mut Named) -> Result<Detector, DiffusionError> {
+    let mut optional = |name: &str, columns: usize| match all.contains_key(name) {
+        true => take(all, name, columns),
+        false => Ok(Vec::new()),
+    };
+    let mut detector = Detector::default();
+    detector.scaling = optional("ood.scaling", APPEARANCE_COUNT)?;
+    let columns = detector.columns();
+    detector.bounds = optional("ood.bounds", columns)?;
+    detector.mistaken = optional("ood.mistaken", columns)?;
+    for (distance, held) in Distance::ALL.into_iter().zip(&mut detector.held) {
+        *held = optional(distance.tensor(), 1)?;
+    }
+    detector.factor = take(all, "ood.factor", DESCRIPTOR_COUNT)?;
+    detector.reference = take(all, "ood.reference", columns)?;
+    Ok(detector)
 }
 
 /// The weights file of a trained model.
@@ -314,10 +334,22 @@ pub(crate) fn weights(
         let values: &Vec<f32> = values;
         list.push((name, [values.len() / columns, columns], values));
     };
+    let columns = detector.columns();
     add("ood.factor".into(), DESCRIPTOR_COUNT, &detector.factor);
-    add("ood.reference".into(), DESCRIPTOR_COUNT, &detector.reference);
-    add("ood.mahalanobis".into(), 1, &detector.mahalanobis);
-    add("ood.neighbour".into(), 1, &detector.neighbour);
+    add("ood.reference".into(), columns, &detector.reference);
+    add("ood.bounds".into(), columns, &detector.bounds);
+    if !detector.mistaken.is_empty() {
+        add("ood.mistaken".into(), columns, &detector.mistaken);
+    }
+    if !detector.scaling.is_empty() {
+        add("ood.scaling".into(), APPEARANCE_COUNT, &detector.scaling);
+    }
+    for (distance, held) in Distance::ALL.into_iter().zip(&detector.held) {
+        if held.is_empty() {
+            continue;
+        }
+        add(distance.tensor().into(), 1, held);
+    }
     for (alloy, values) in alloys.iter().zip(&tensors.priors) {
         add(format!("prior.{alloy}"), PARAMETER_COUNT, values);
     }

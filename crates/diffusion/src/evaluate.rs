@@ -168,6 +168,7 @@ pub(crate) fn given_scores(
     let observation = Observation {
         alloy: row.alloy,
         descriptors: row.descriptors.clone(),
+        appearance: row.appearance.clone(),
         known,
         // Hidden, as it is from most who ask; giving it can only help.
         spot: None,

@@ -5,8 +5,8 @@ use crate::network::{Film, KNOWN, Network, Scratch, TRUNK_INPUTS};
 use crate::sampler::{initial_scale, karras_levels, sample_dpmpp_2m};
 use crate::{DescriptorReference, DiffusionError, OutOfDistribution, space};
 use microdiff_domain::{
-    Alloy, DefectClass, Descriptors, KnownParameters, Observer, PARAMETER_COUNT, Parameter, Phase,
-    SpotDiameter,
+    Alloy, Appearance, DefectClass, Descriptors, KnownParameters, Observer, PARAMETER_COUNT,
+    Parameter, Phase, SpotDiameter,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -31,6 +31,8 @@ pub struct Observation {
     pub alloy: Alloy,
     /// The scan.
     pub descriptors: Descriptors,
+    /// How its scan looks, where that was measured; for the out-of-distribution check alone.
+    pub appearance: Option<Appearance>,
     /// Process parameters already known; conditioned on, and returned as given.
     pub known: KnownParameters,
     /// Laser spot diameter, if known.
@@ -195,7 +197,7 @@ impl Model {
     /// The distribution of each descriptor over a thousand of the training scans.
     pub fn reference(&self) -> DescriptorReference {
         let normaliser = self.parts.manifest.normaliser.clone();
-        DescriptorReference::new(normaliser, &self.parts.detector.reference)
+        DescriptorReference::new(normaliser, &self.parts.detector.descriptors())
     }
 
     /// Draws from the posterior. Announces [`Phase::Encode`], [`Phase::Sample`] and
@@ -239,9 +241,20 @@ impl Model {
         observer.end(Phase::Sample);
 
         observer.begin(Phase::Check);
-        let out_of_distribution = self.parts.detector.judge(&normal);
+        let out_of_distribution =
+            self.parts.detector.judge(&normal, observation.appearance.as_ref());
         observer.end(Phase::Check);
         Ok(Posterior { draws, defects, out_of_distribution })
+    }
+
+    /// Whether a scan looks like the simulations the model learnt from, without a draw.
+    pub fn out_of_distribution(
+        &self,
+        descriptors: &Descriptors,
+        appearance: Option<&Appearance>,
+    ) -> OutOfDistribution {
+        let normal = self.parts.manifest.normaliser.apply(descriptors);
+        self.parts.detector.judge(&normal, appearance)
     }
 
     fn check(&self, observation: &Observation) -> Result<Known, DiffusionError> {
@@ -289,6 +302,7 @@ impl Model {
         let observation = Observation {
             alloy,
             descriptors: Descriptors::new(mean)?,
+            appearance: None,
             known: KnownParameters::NONE,
             spot: None,
         };

@@ -5,12 +5,12 @@ use crate::bundle::{
 };
 use crate::condition::Normaliser;
 use crate::network::tests::{random_parameters, small};
-use crate::outlier::Detector;
+use crate::outlier::{Detector, Seen};
 use crate::{Model, Observation, SampleOptions};
 use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_domain::{
-    Alloy, DESCRIPTOR_COUNT, Descriptors, KnownParameters, Observer, PARAMETER_COUNT, Parameter,
-    Phase, SpotDiameter,
+    APPEARANCE_COUNT, Alloy, Appearance, DESCRIPTOR_COUNT, Descriptors, KnownParameters, Observer,
+    PARAMETER_COUNT, Parameter, Phase, SpotDiameter,
 };
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -20,11 +20,13 @@ fn files() -> &'static BundleFiles {
     static FILES: OnceLock<BundleFiles> = OnceLock::new();
     FILES.get_or_init(|| {
         let row = |i: usize| std::array::from_fn(|d| ((i * 7 + d * 13) as f64).sin());
+        let appearance = Appearance::new([0.5; APPEARANCE_COUNT]).unwrap();
         let rows: Vec<[f64; DESCRIPTOR_COUNT]> = (0..300).map(row).collect();
+        let seen: Vec<Seen<'_>> = rows.iter().map(|row| (*row, Some(&appearance))).collect();
         let alloys = [Alloy::Ti6Al4V, Alloy::In718];
         let tensors = Tensors {
             parameters: random_parameters(&small(), 11),
-            detector: Detector::fit(&rows[..150], &rows[150..]),
+            detector: Detector::fit(&seen[..100], &seen[100..250], &seen[250..]),
             priors: vec![vec![0.5; 10 * PARAMETER_COUNT]; 2],
         };
         let manifest = Manifest {
@@ -63,6 +65,7 @@ fn model() -> Model {
 
 fn observation() -> Observation {
     Observation {
+        appearance: None,
         alloy: Alloy::In718,
         descriptors: Descriptors::new([0.4; DESCRIPTOR_COUNT]).unwrap(),
         known: KnownParameters::NONE,

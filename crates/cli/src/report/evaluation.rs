@@ -1,5 +1,6 @@
 //! The readable outcome of `microdiff evaluate`.
 
+use microdiff_design::foreign::{Outcome, Trial};
 use microdiff_design::{BASIS, ModelSummary};
 use microdiff_diffusion::evaluate::Evaluation;
 use std::fmt::Write;
@@ -10,6 +11,38 @@ pub fn render(evaluation: &Evaluation, model: &ModelSummary) -> String {
     // Writing to a String cannot fail.
     let _ = write_tables(&mut text, evaluation, model);
     text
+}
+
+/// Renders what became of foreign scans, as a Markdown table.
+pub fn render_foreign(trial: &Trial, model: &ModelSummary) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_foreign(&mut text, trial, model);
+    text
+}
+
+fn write_foreign(text: &mut String, trial: &Trial, model: &ModelSummary) -> std::fmt::Result {
+    let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
+    writeln!(
+        text,
+        "Model {} ({}), scans of simulator {}.\n{BASIS}\n",
+        model.name, model.digest, model.simulator_version
+    )?;
+    writeln!(text, "| scans | number | flagged | refused | caught |")?;
+    writeln!(text, "|---|---:|---:|---:|---:|")?;
+    let Trial { ordinary, false_alarms, outcomes } = trial;
+    let alarms = percent(*false_alarms, *ordinary);
+    writeln!(text, "| ordinary | {ordinary} | {false_alarms} | | {alarms:.1} % |")?;
+    for outcome in outcomes {
+        let Outcome { kind, scans, flagged, refused } = outcome;
+        let caught = percent(flagged + refused, *scans);
+        writeln!(text, "| {} | {scans} | {flagged} | {refused} | {caught:.1} % |", kind.name())?;
+    }
+    writeln!(
+        text,
+        "\nFlagged: as out of distribution. Refused: by the analysis, with an error. Of ordinary\n\
+         scans at most 5 % may be caught."
+    )
 }
 
 fn write_tables(

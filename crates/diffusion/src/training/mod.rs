@@ -19,7 +19,7 @@ use crate::digest::sha256_hex;
 use crate::error::within;
 use crate::evaluate::Evaluation;
 use crate::network::Parameters;
-use crate::outlier::Detector;
+use crate::outlier::{Detector, Seen};
 use crate::rows::{Row, RowSet};
 use crate::{Architecture, Canary, DiffusionError, Model, SampleOptions, space};
 use batch::{Batch, Examples};
@@ -134,8 +134,12 @@ impl TrainedBundle {
 /// true parameters outside the prior, and a loss that is not finite. Same rows and options, same
 /// weights on the same machine; across machines only nearly, because the tensor library picks its
 /// kernels by machine.
+///
+/// `mistaken` are scans with a mistake, for the out-of-distribution check alone; without any it
+/// does not look for one.
 pub fn train(
     set: &RowSet,
+    mistaken: &[Row],
     options: &TrainingOptions,
     log: &mut dyn FnMut(&LogLine),
 ) -> Result<TrainedBundle, DiffusionError> {
@@ -151,10 +155,11 @@ pub fn train(
     let examples = Examples::new(&fitted, &normaliser);
     let validation = Examples::new(&held[..held.len().min(VALIDATION_ROWS)], &normaliser);
     let fit = fit(&examples, &validation, options, log)?;
-    let normal = |rows: &[&Row]| {
-        rows.iter().map(|row| normaliser.apply(&row.descriptors)).collect::<Vec<_>>()
-    };
-    let detector = Detector::fit(&normal(&fitted), &normal(&held));
+    let detector = Detector::fit(
+        &seen(&fitted, &normaliser),
+        &seen(&held, &normaliser),
+        &seen(&mistaken.iter().collect::<Vec<_>>(), &normaliser),
+    );
     let (alloys, priors) = priors(&fitted);
     let tensors = Tensors { parameters: fit.parameters, detector, priors };
     let best = fit.log.iter().rev().find(|line| line.best);
@@ -183,6 +188,11 @@ pub fn train(
     let weights = weights(&options.architecture, &alloys, &tensors)?;
     let files = BundleFiles::with_manifest(weights, manifest.clone())?;
     with_canary(TrainedBundle { files, manifest, log: fit.log })
+}
+
+/// Rows as the out-of-distribution check sees them.
+fn seen<'a>(rows: &[&'a Row], normaliser: &Normaliser) -> Vec<Seen<'a>> {
+    rows.iter().map(|row| (normaliser.apply(&row.descriptors), row.appearance.as_ref())).collect()
 }
 
 fn check(set: &RowSet, options: &TrainingOptions) -> Result<(), DiffusionError> {

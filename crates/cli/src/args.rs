@@ -86,13 +86,13 @@ pub struct DesignArgs {
     /// Alloy: Ti-6Al-4V, 316L, IN718 or AlSi10Mg
     #[arg(long, value_name = "NAME", required_unless_present = "observation")]
     pub alloy: Option<Alloy>,
-    /// Process: lpbf
-    #[arg(long, value_name = "NAME", default_value = "lpbf", value_parser = Process::inferred)]
+    /// Process: lpbf, ebm or ded; the last two are unvalidated
+    #[arg(long, value_name = "NAME", default_value = "lpbf")]
     pub process: Process,
     /// Parameters you know, as in layer_thickness=30,hatch_spacing=140
     #[arg(long, value_name = "NAME=VALUE,…", default_value = "")]
     pub known: String,
-    /// Laser spot diameter (1/e2) in um, if you know it
+    /// Spot diameter (1/e2) in um, if you know it
     #[arg(long, value_name = "UM", value_parser = spot)]
     pub spot: Option<SpotDiameter>,
     /// Number of posterior draws; of each row with --observation
@@ -136,10 +136,13 @@ pub struct AnalyzeArgs {
 
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
-    /// Alloy: Ti-6Al-4V, 316L, IN718 or AlSi10Mg
+    /// Process: lpbf, ebm or ded; the last two are unvalidated
+    #[arg(long, value_name = "NAME", default_value = "lpbf")]
+    pub process: Process,
+    /// Alloy: Ti-6Al-4V, 316L, IN718 or AlSi10Mg; ebm: Ti-6Al-4V, IN718; ded: not AlSi10Mg
     #[arg(long, value_name = "NAME")]
     pub alloy: Alloy,
-    /// Laser power in W
+    /// Power of laser or electron beam in W
     #[arg(long, value_name = "W", value_parser = |text: &str| number(text, LaserPower::watts))]
     pub power: LaserPower,
     /// Scan speed in mm/s
@@ -151,12 +154,12 @@ pub struct SimulateArgs {
     /// Layer thickness in um
     #[arg(long, value_name = "UM", value_parser = |text: &str| number(text, LayerThickness::micrometres))]
     pub layer: LayerThickness,
-    /// Bed temperature in C
-    #[arg(long, value_name = "C", default_value = "80", value_parser = |text: &str| number(text, BedTemperature::celsius))]
-    pub bed_temperature: BedTemperature,
-    /// Laser spot diameter (1/e2) in um
-    #[arg(long, value_name = "UM", default_value = "90", value_parser = spot)]
-    pub spot: SpotDiameter,
+    /// Bed temperature in C; the usual one of process and alloy (lpbf 80, ebm 700 or 975, ded 25)
+    #[arg(long, value_name = "C", value_parser = |text: &str| number(text, BedTemperature::celsius))]
+    pub bed_temperature: Option<BedTemperature>,
+    /// Spot diameter (1/e2) in um; the usual one of the process (lpbf 90, ebm 250, ded 1000)
+    #[arg(long, value_name = "UM", value_parser = spot)]
+    pub spot: Option<SpotDiameter>,
     /// Edge of a voxel in um
     #[arg(long, value_name = "UM", value_parser = voxel_size)]
     pub voxel_size: VoxelSize,

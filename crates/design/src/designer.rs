@@ -1,7 +1,7 @@
 use crate::digest::draws_sha256;
 use crate::document::{
-    AnalysisSummary, BASIS, DESIGN_SCHEMA, DefectProbabilities, DesignDocument, Marginals,
-    ModelSummary, OutOfDistributionSummary, RequestSummary, ScanSummary, ShapeShares,
+    AnalysisSummary, DESIGN_SCHEMA, DefectProbabilities, DesignDocument, Marginals, ModelSummary,
+    OutOfDistributionSummary, RequestSummary, ScanSummary, ShapeShares, basis,
 };
 use crate::notes::{Findings, notes};
 use crate::phantom::{CanaryReport, Phantom};
@@ -15,7 +15,7 @@ use microdiff_diffusion::rows::Row;
 use microdiff_diffusion::{
     CaseScore, DescriptorReference, Manifest, Model, Observation, Posterior, SampleOptions,
 };
-use microdiff_domain::{Observer, PARAMETER_COUNT, Parameter, Phase, Process, VoxelSize};
+use microdiff_domain::{Observer, PARAMETER_COUNT, Parameter, Phase, VoxelSize};
 use microdiff_imaging::{Analysis, AnalysisOptions, Scan, analyze, io};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -141,7 +141,7 @@ impl Designer {
         request: &DesignRequest,
         observer: &mut dyn Observer,
     ) -> Result<Design, DesignError> {
-        Process::inferred(request.process.name())?;
+        request.process.check(request.alloy)?;
         let mut stopwatch = Stopwatch::start(observer);
         stopwatch.begin(Phase::Load);
         let options = io::ReadOptions {
@@ -155,7 +155,7 @@ impl Designer {
         let (analysis, posterior) = infer(&self.model, &scan, voxel_size, request, &mut stopwatch)?;
 
         stopwatch.begin(Phase::Report);
-        let prior_draws = self.model.prior(request.alloy);
+        let prior_draws = self.model.prior(request.process, request.alloy);
         let mut document = self.document(&scan, &analysis, request, (&posterior, &prior_draws))?;
         stopwatch.end(Phase::Report);
         document.timings_ms = stopwatch.stop();
@@ -180,6 +180,7 @@ impl Designer {
         };
         let quality = self.quality(analysis, request, (posterior, prior_draws))?;
         let notes = notes(&Findings {
+            process: request.process,
             alloy: request.alloy,
             known: &request.known,
             posterior: &marginals,
@@ -190,7 +191,7 @@ impl Designer {
         });
         Ok(DesignDocument {
             schema: DESIGN_SCHEMA.to_owned(),
-            basis: BASIS.to_owned(),
+            basis: basis(request.process),
             scan: scan_summary(scan, analysis),
             request: request_summary(request),
             analysis: analysis_summary(analysis),
@@ -229,6 +230,7 @@ impl Designer {
     ) -> Result<Option<PredictiveSummary>, DesignError> {
         let Ok(validation) = &self.validation else { return Ok(None) };
         let question = Question {
+            process: request.process,
             alloy: request.alloy,
             spot: request.spot,
             descriptors: &analysis.descriptors,
@@ -249,6 +251,7 @@ pub(crate) fn infer(
 ) -> Result<(Analysis, Posterior), DesignError> {
     let analysis = analyze(scan, voxel_size, &AnalysisOptions::default(), observer)?;
     let observation = Observation {
+        process: request.process,
         alloy: request.alloy,
         descriptors: analysis.descriptors.clone(),
         appearance: Some(analysis.appearance.clone()),

@@ -10,16 +10,24 @@ use std::collections::BTreeMap;
 /// Value of [`DesignDocument::schema`].
 pub const DESIGN_SCHEMA: &str = "microdiff.design/1";
 
-/// What every shown number rests on.
+/// What every shown number rests on at least.
 pub const BASIS: &str = "Trained on a simulator and calibrated on a simulator: coverage is \
                          claimed for simulated parts only, not for real ones.";
+
+/// Added to [`BASIS`] where no measurement stands behind the simulator either.
+const UNVALIDATED: &str = "Unvalidated: nothing measured supports the simulator of this process.";
+
+/// What every number shown for a part of `process` rests on.
+pub fn basis(process: Process) -> String {
+    if process.is_validated() { BASIS.to_owned() } else { format!("{BASIS} {UNVALIDATED}") }
+}
 
 /// One answer: the posterior over process parameters for one scan, with all it rests on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesignDocument {
     /// Always [`DESIGN_SCHEMA`].
     pub schema: String,
-    /// Always [`BASIS`].
+    /// [`basis`] of the process.
     pub basis: String,
     /// The scan that was read.
     pub scan: ScanSummary,

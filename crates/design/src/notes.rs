@@ -3,7 +3,7 @@
 use crate::document::{DefectProbabilities, Marginals, OutOfDistributionSummary};
 use crate::predictive::PredictiveSummary;
 use microdiff_diffusion::Quantiles;
-use microdiff_domain::{Alloy, KnownParameters, Parameter};
+use microdiff_domain::{Alloy, KnownParameters, Parameter, Process};
 
 /// Share of the prior's 90 % interval below which a parameter counts as narrowed by the scan.
 const NARROWED: f64 = 0.8;
@@ -13,6 +13,7 @@ const EDGE: f64 = 0.05;
 
 /// What the notes are about.
 pub(crate) struct Findings<'a> {
+    pub process: Process,
     pub alloy: Alloy,
     pub known: &'a KnownParameters,
     pub posterior: &'a Marginals,
@@ -31,6 +32,13 @@ pub(crate) fn notes(findings: &Findings<'_>) -> Vec<String> {
              the posterior."
                 .to_owned(),
         );
+    }
+    if !findings.process.is_validated() {
+        notes.push(format!(
+            "Unvalidated: no measured {} part or track stands behind this model; read every number \
+             as the simulator's guess.",
+            findings.process
+        ));
     }
     notes.extend(unpredicted(findings));
     if findings.defects.dense > 0.5 {
@@ -86,7 +94,7 @@ fn uninformed(findings: &Findings<'_>) -> Option<String> {
 /// Parameters whose posterior leans against a bound of the prior.
 fn railed(findings: &Findings<'_>) -> Vec<String> {
     let leaning = |parameter: &Parameter| {
-        let range = parameter.range(findings.alloy);
+        let range = parameter.range(findings.process, findings.alloy);
         let unit = range.to_unit(findings.posterior.get(*parameter).median);
         findings.known.get(*parameter).is_none() && !(EDGE..=1.0 - EDGE).contains(&unit)
     };
@@ -94,7 +102,7 @@ fn railed(findings: &Findings<'_>) -> Vec<String> {
         .into_iter()
         .filter(leaning)
         .map(|parameter| {
-            let range = parameter.range(findings.alloy);
+            let range = parameter.range(findings.process, findings.alloy);
             format!(
                 "The posterior of {} leans against the edge of the prior ({} to {} {}): the true \
                  value may lie outside.",
@@ -114,7 +122,7 @@ mod tests {
 
     fn marginals(width: f64) -> Marginals {
         Marginals::from_array(Parameter::ALL.map(|parameter| {
-            let range = parameter.range(Alloy::Ti6Al4V);
+            let range = parameter.range(Process::Lpbf, Alloy::Ti6Al4V);
             let at = |unit: f64| range.from_unit(0.5 + width * (unit - 0.5));
             Quantiles {
                 median: at(0.5),
@@ -128,6 +136,7 @@ mod tests {
 
     fn notes_for(dense: f64, flagged: bool, width: f64) -> String {
         notes(&Findings {
+            process: Process::Lpbf,
             alloy: Alloy::Ti6Al4V,
             known: &KnownParameters::NONE,
             posterior: &marginals(width),
@@ -157,10 +166,30 @@ mod tests {
     }
 
     #[test]
+    fn what_nothing_measured_supports_is_said_first() {
+        let findings = Findings {
+            process: Process::Ded,
+            alloy: Alloy::Ti6Al4V,
+            known: &KnownParameters::NONE,
+            posterior: &marginals(0.2),
+            prior: &marginals(1.0),
+            defects: &DefectProbabilities::from_array([0.0, 1.0, 0.0, 0.0]),
+            out_of_distribution: &OutOfDistributionSummary {
+                score: 1.0,
+                p_value: 0.5,
+                flagged: false,
+            },
+            predictive: None,
+        };
+        assert!(notes(&findings)[0].starts_with("Unvalidated: no measured ded part"));
+    }
+
+    #[test]
     fn a_posterior_at_the_bound_is_pointed_out() {
         let mut posterior = marginals(0.2);
         posterior.hatch_spacing_um.median = 199.0;
         let text = railed(&Findings {
+            process: Process::Lpbf,
             alloy: Alloy::Ti6Al4V,
             known: &KnownParameters::NONE,
             posterior: &posterior,

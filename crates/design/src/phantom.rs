@@ -7,10 +7,10 @@ use crate::{DesignError, DesignRequest, bundled};
 use microdiff_diffusion::bundle::BundleFiles;
 use microdiff_diffusion::{Model, Quantiles};
 use microdiff_domain::{
-    Alloy, PARAMETER_COUNT, Parameter, ProcessParameters, SpotDiameter, Volume, VoxelSize,
+    Alloy, PARAMETER_COUNT, Parameter, Process, ProcessParameters, SpotDiameter, Volume, VoxelSize,
 };
 use microdiff_imaging::{Scan, Voxels};
-use microdiff_process::{BitDepth, Nuisance, SimulationRequest, simulate};
+use microdiff_process::{BitDepth, Case, Nuisance, SimulationRequest, simulate};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -81,7 +81,7 @@ impl Phantom {
             model_digest: model.digest().to_owned(),
             shape: request.shape,
             voxel_size_um: request.voxel_size,
-            alloy: request.alloy,
+            alloy: request.case.alloy,
             samples: SAMPLES,
             steps: DesignRequest::DEFAULT_STEPS,
             seed: 1,
@@ -100,14 +100,17 @@ impl Phantom {
     /// Ti-6Al-4V with gaps between tracks: a scan with much to measure.
     fn simulation() -> Result<SimulationRequest, DesignError> {
         Ok(SimulationRequest {
-            alloy: Alloy::Ti6Al4V,
-            parameters: ProcessParameters::from_array([160.0, 1400.0, 50.0, 130.0, 80.0])?,
-            spot: SpotDiameter::micrometres(90.0)?,
+            case: Case {
+                process: Process::Lpbf,
+                alloy: Alloy::Ti6Al4V,
+                parameters: ProcessParameters::from_array([160.0, 1400.0, 50.0, 130.0, 80.0])?,
+                spot: SpotDiameter::micrometres(90.0)?,
+            },
             voxel_size: VoxelSize::micrometres(6.0)?,
             shape: [56, 64, 64],
             seed: 20,
             depth: BitDepth::U8,
-            nuisance: Nuisance::nominal(),
+            nuisance: Nuisance::nominal(Process::Lpbf),
         })
     }
 
@@ -119,7 +122,7 @@ impl Phantom {
         let found = self.answer(model)?;
         let mut difference = 0.0f64;
         for parameter in Parameter::ALL {
-            let range = parameter.range(self.record.alloy);
+            let range = parameter.range(Process::Lpbf, self.record.alloy);
             let expected = levels(&self.record.quantiles[parameter.index()]);
             for (found, expected) in levels(&found[parameter.index()]).iter().zip(expected) {
                 let gap = (range.to_unit(*found) - range.to_unit(expected)).abs();

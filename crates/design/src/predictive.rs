@@ -12,9 +12,9 @@
 
 use crate::DesignError;
 use microdiff_domain::{
-    Alloy, Descriptors, PARAMETER_COUNT, Parameter, ProcessParameters, SpotDiameter,
+    Alloy, Descriptors, PARAMETER_COUNT, Parameter, Process, ProcessParameters, SpotDiameter,
 };
-use microdiff_process::{Nuisance, View, prior, visible_porosity};
+use microdiff_process::{Case, Nuisance, View, visible_porosity};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -117,6 +117,7 @@ pub struct ObservableCheck {
 
 /// What is compared with a scan.
 pub(crate) struct Question<'a> {
+    pub process: Process,
     pub alloy: Alloy,
     pub spot: Option<SpotDiameter>,
     pub descriptors: &'a Descriptors,
@@ -175,14 +176,15 @@ impl Question<'_> {
     ) -> Result<f64, DesignError> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(index as u64);
-        let [low, high] = prior::SPOT_UM;
+        let [low, high] = self.process.spot_um();
         let spot = match self.spot {
             Some(spot) => spot,
             None => SpotDiameter::micrometres(low + (high - low) * rng.random::<f64>())?,
         };
-        let nuisance = Nuisance::draw(self.alloy, &mut rng);
+        let nuisance = Nuisance::draw(self.process, self.alloy, &mut rng);
         let parameters = ProcessParameters::from_array(*theta)?;
-        let seen = visible_porosity(self.alloy, &parameters, spot, (&nuisance, view), &mut rng);
+        let case = Case { process: self.process, alloy: self.alloy, parameters, spot };
+        let seen = visible_porosity(&case, &nuisance, view, &mut rng);
         Ok(seen.log10().max(POROSITY_FLOOR))
     }
 
@@ -370,6 +372,7 @@ mod tests {
         let ask = |theta: [f64; PARAMETER_COUNT]| {
             let draws = vec![theta; 40];
             let question = Question {
+                process: Process::Lpbf,
                 alloy: Alloy::Ti6Al4V,
                 spot: None,
                 descriptors: &descriptors,

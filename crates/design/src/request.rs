@@ -8,9 +8,9 @@ pub struct DesignRequest {
     pub alloy: Alloy,
     /// Process that printed it.
     pub process: Process,
-    /// Parameters that are known, within the prior of `alloy`.
+    /// Parameters that are known, within the prior of `process` and `alloy`.
     pub known: KnownParameters,
-    /// Laser spot diameter, if known.
+    /// Spot diameter, if known.
     pub spot: Option<SpotDiameter>,
     /// Voxel size, if the file does not say or says it wrongly.
     pub voxel_size: Option<VoxelSize>,
@@ -32,7 +32,7 @@ impl DesignRequest {
     /// Sampler steps that may be asked for; the command line and the server refuse others.
     pub const STEPS: RangeInclusive<usize> = 8..=512;
 
-    /// Asks with nothing known but the alloy.
+    /// Asks of laser powder bed fusion with nothing known but the alloy.
     pub fn new(alloy: Alloy) -> Self {
         Self {
             alloy,

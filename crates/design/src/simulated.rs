@@ -3,7 +3,7 @@
 
 use crate::DesignError;
 use microdiff_diffusion::rows::{Row, RowSet};
-use microdiff_domain::{Alloy, DefectClass, DomainError, VoxelSize};
+use microdiff_domain::{Alloy, DefectClass, DomainError, Process, VoxelSize};
 use microdiff_imaging::{AnalysisOptions, ImagingError, Scan, Voxels, analyze};
 use microdiff_process::{BitDepth, SIMULATOR_VERSION, SimulationRequest, prior, simulate};
 use rand::{Rng, RngExt};
@@ -11,8 +11,24 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 
-/// Voxel edges of simulated scans, µm, log-uniform.
-const VOXEL_UM: [f64; 2] = [2.0, 20.0];
+/// Voxel edges of simulated scans, µm, log-uniform: so that a scan holds several layers and tracks
+/// and resolves the gaps between them.
+fn voxel_um(process: Process) -> [f64; 2] {
+    match process {
+        Process::Lpbf => [2.0, 20.0],
+        Process::Ebm => [3.0, 25.0],
+        Process::Ded => [10.0, 80.0],
+    }
+}
+
+/// The process and alloy of row `index`: every pair in turn, those of laser powder bed fusion twice
+/// in a round, since they are asked about most and alone have measurements behind them.
+pub(crate) fn pair(index: usize) -> (Process, Alloy) {
+    let validated = Process::pairs().filter(|(process, _)| process.is_validated());
+    let round: Vec<(Process, Alloy)> = Process::pairs().chain(validated).collect();
+    round[index % round.len()]
+}
+
 /// Voxels along an axis of a simulated scan.
 const AXIS: [f64; 2] = [28.0, 168.0];
 /// Edge of the cube with as many voxels as a simulated scan, log-uniform.
@@ -20,7 +36,7 @@ const CUBE: [f64; 2] = [52.0, 104.0];
 /// Rows simulated between two words of progress.
 const CHUNK: usize = 256;
 
-/// Simulates `count` scans of the alloys in turn and measures them. Row `i` is the same whatever
+/// Simulates `count` scans of the processes and alloys in turn and measures them. Row `i` is the same whatever
 /// the count and the number of threads. A scan the analysis cannot use (one that is all pore, say)
 /// is drawn again. `progress` hears how many are done.
 pub fn simulate_rows(
@@ -36,10 +52,10 @@ pub fn simulate_rows(
     collect_rows(count, progress, |index, attempt| {
         // Each attempt goes on where the last one ended.
         let rng = &mut generator(index);
-        let alloy = Alloy::ALL[index % Alloy::ALL.len()];
-        let mut drawn = request(alloy, rng)?;
+        let pair = pair(index);
+        let mut drawn = request(pair, rng)?;
         for _ in 0..attempt {
-            drawn = request(alloy, rng)?;
+            drawn = request(pair, rng)?;
         }
         measured(&drawn, drawn.voxel_size)
     })
@@ -76,15 +92,13 @@ const TRIES: usize = 100;
 
 /// Draws a case from the training prior ([`prior::draw_mixed`]) and a scanner to look at it.
 pub(crate) fn request(
-    alloy: Alloy,
+    (process, alloy): (Process, Alloy),
     rng: &mut ChaCha8Rng,
 ) -> Result<SimulationRequest, DomainError> {
-    let (case, nuisance) = prior::draw_mixed(alloy, rng);
+    let (case, nuisance) = prior::draw_mixed(process, alloy, rng);
     Ok(SimulationRequest {
-        alloy,
-        parameters: case.parameters,
-        spot: case.spot,
-        voxel_size: VoxelSize::micrometres(log_uniform(rng, VOXEL_UM))?,
+        case,
+        voxel_size: VoxelSize::micrometres(log_uniform(rng, voxel_um(process)))?,
         shape: shape(rng),
         seed: rng.random(),
         depth: if rng.random_bool(0.25) { BitDepth::U8 } else { BitDepth::U16 },
@@ -105,7 +119,8 @@ pub(crate) fn log_uniform(rng: &mut impl Rng, [low, high]: [f64; 2]) -> f64 {
     low * (rng.random::<f64>() * (high / low).ln()).exp()
 }
 
-/// Simulates and measures with a voxel size that need not be true; the inner error is the analysis refusing the scan.
+/// Simulates and measures with a voxel size that need not be true; the inner error is the analysis
+/// refusing the scan.
 pub(crate) fn measured(
     request: &SimulationRequest,
     announced: VoxelSize,
@@ -114,9 +129,10 @@ pub(crate) fn measured(
     let scan = Scan::in_memory(voxels, Some(announced));
     let analysis = analyze(&scan, announced, &AnalysisOptions::default(), &mut ());
     Ok(analysis.map(|analysis| Row {
-        alloy: request.alloy,
-        spot: Some(request.spot),
-        theta: request.parameters.to_array(),
+        process: request.case.process,
+        alloy: request.case.alloy,
+        spot: Some(request.case.spot),
+        theta: request.case.parameters.to_array(),
         descriptors: analysis.descriptors,
         appearance: Some(analysis.appearance),
         class,

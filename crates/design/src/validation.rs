@@ -236,6 +236,7 @@ pub(crate) fn predict(
     seed: u64,
 ) -> Result<Vec<crate::predictive::Predicted>, DesignError> {
     let observation = Observation {
+        process: row.process,
         alloy: row.alloy,
         descriptors: row.descriptors.clone(),
         appearance: row.appearance.clone(),
@@ -245,6 +246,7 @@ pub(crate) fn predict(
     let options = SampleOptions { samples, steps: SCORE.steps, seed };
     let posterior = model.posterior(&observation, &options, &mut ())?;
     Question {
+        process: row.process,
         alloy: row.alloy,
         spot: None,
         descriptors: &row.descriptors,

@@ -15,7 +15,7 @@ use crate::posterior::Canary;
 use crate::{Architecture, DiffusionError};
 use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_domain::{
-    APPEARANCE_COUNT, Alloy, DESCRIPTOR_COUNT, PARAMETER_COUNT, Parameter, ParameterRange,
+    APPEARANCE_COUNT, Alloy, DESCRIPTOR_COUNT, PARAMETER_COUNT, Parameter, ParameterRange, Process,
 };
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ pub struct Manifest {
     pub descriptors: Vec<String>,
     /// Scaling of the descriptors.
     pub normaliser: Normaliser,
-    /// Alloys the model was trained on, with the prior range of each parameter.
+    /// Processes and alloys the model was trained on, with the prior range of each parameter.
     pub alloys: Vec<AlloyPrior>,
     /// Where the training rows came from and how training went.
     pub training: TrainingRecord,
@@ -61,10 +61,13 @@ pub struct Manifest {
     pub weights_sha256: String,
 }
 
-/// The prior of one alloy.
+/// The prior of one process and alloy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlloyPrior {
+    /// The process; manifests that name none are of laser powder bed fusion.
+    #[serde(default = "laser")]
+    pub process: Process,
     /// The alloy.
     pub alloy: Alloy,
     /// Prior range by parameter key.
@@ -72,11 +75,25 @@ pub struct AlloyPrior {
 }
 
 impl AlloyPrior {
-    /// The prior this version of the domain gives an alloy.
-    pub fn current(alloy: Alloy) -> Self {
-        let ranges = Parameter::ALL.map(|p| (p.key().to_owned(), p.range(alloy)));
-        Self { alloy, ranges: ranges.into() }
+    /// The prior this version of the domain gives an alloy of a process.
+    pub fn current(process: Process, alloy: Alloy) -> Self {
+        let ranges = Parameter::ALL.map(|p| (p.key().to_owned(), p.range(process, alloy)));
+        Self { process, alloy, ranges: ranges.into() }
     }
+
+    /// Name of its tensor of training rows; that of laser powder bed fusion is as it was before
+    /// there were others.
+    fn tensor(&self) -> String {
+        match self.process {
+            Process::Lpbf => format!("prior.{}", self.alloy),
+            process => format!("prior.{process}.{}", self.alloy),
+        }
+    }
+}
+
+/// The process of what names none, as nothing did before there were others.
+pub(crate) fn laser() -> Process {
+    Process::Lpbf
 }
 
 /// Where the weights came from.
@@ -112,7 +129,7 @@ impl TrainingRecord {
 pub(crate) struct Tensors {
     pub(crate) parameters: Parameters,
     pub(crate) detector: Detector,
-    /// For each alloy of the manifest, positions of training rows in the prior's ranges, (any, 5).
+    /// For each prior of the manifest, positions of training rows in the prior's ranges, (any, 5).
     pub(crate) priors: Vec<Vec<f32>>,
 }
 
@@ -236,8 +253,8 @@ fn manifest(bytes: &[u8]) -> Result<Manifest, DiffusionError> {
         return Err(DiffusionError::bundle("normaliser does not fit the descriptors"));
     }
     for prior in &manifest.alloys {
-        if *prior != AlloyPrior::current(prior.alloy) {
-            let text = format!("trained on another prior for {}", prior.alloy);
+        if *prior != AlloyPrior::current(prior.process, prior.alloy) {
+            let text = format!("trained on another prior for {} {}", prior.process, prior.alloy);
             return Err(DiffusionError::bundle(text));
         }
     }
@@ -261,9 +278,9 @@ fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError>
     let detector = detector(&mut all)?;
     let mut priors = Vec::new();
     for prior in &manifest.alloys {
-        let values = take(&mut all, &format!("prior.{}", prior.alloy), PARAMETER_COUNT)?;
+        let values = take(&mut all, &prior.tensor(), PARAMETER_COUNT)?;
         if values.is_empty() || !values.iter().all(|value| (0.0..=1.0).contains(value)) {
-            return Err(DiffusionError::bundle(format!("prior of {} is damaged", prior.alloy)));
+            return Err(DiffusionError::bundle(format!("{} is damaged", prior.tensor())));
         }
         priors.push(values);
     }
@@ -321,7 +338,7 @@ fn detector(all: &mut Named) -> Result<Detector, DiffusionError> {
 #[cfg(any(test, feature = "train"))]
 pub(crate) fn weights(
     architecture: &Architecture,
-    alloys: &[Alloy],
+    priors: &[AlloyPrior],
     tensors: &Tensors,
 ) -> Result<Vec<u8>, DiffusionError> {
     let mut list: Vec<(String, [usize; 2], &[f32])> = Vec::new();
@@ -350,8 +367,8 @@ pub(crate) fn weights(
         }
         add(distance.tensor().into(), 1, held);
     }
-    for (alloy, values) in alloys.iter().zip(&tensors.priors) {
-        add(format!("prior.{alloy}"), PARAMETER_COUNT, values);
+    for (prior, values) in priors.iter().zip(&tensors.priors) {
+        add(prior.tensor(), PARAMETER_COUNT, values);
     }
     let bytes: Vec<Vec<u8>> = list
         .iter()

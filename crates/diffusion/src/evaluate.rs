@@ -2,7 +2,7 @@
 //! width, by defect class and by what metadata is given.
 //!
 //! Everything is measured in the position within the prior's range (0 to 1), so parameters and
-//! alloys can be averaged. The prior is the training rows' own distribution for the alloy, not
+//! alloys can be averaged. The prior is the training rows' own distribution for the process and alloy, not
 //! told the regime.
 
 use crate::error::within;
@@ -161,11 +161,12 @@ pub(crate) fn given_scores(
 ) -> Result<([Option<MarginalScore>; PARAMETER_COUNT], Posterior), DiffusionError> {
     let mut known = KnownParameters::NONE;
     for parameter in given {
-        let range = parameter.range(row.alloy);
+        let range = parameter.range(row.process, row.alloy);
         let value = row.theta[parameter.index()].clamp(range.low, range.high);
-        known = known.with(*parameter, value, row.alloy)?;
+        known = known.with(*parameter, value, row.process, row.alloy)?;
     }
     let observation = Observation {
+        process: row.process,
         alloy: row.alloy,
         descriptors: row.descriptors.clone(),
         appearance: row.appearance.clone(),
@@ -177,10 +178,10 @@ pub(crate) fn given_scores(
     let seed = options.seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let draw = SampleOptions { samples: options.samples, steps: options.steps, seed };
     let posterior = model.posterior(&observation, &draw, &mut ())?;
-    let truth = space::to_unit(&row.theta, row.alloy);
-    let prior = model.prior_units(row.alloy);
-    let units: Vec<_> =
-        posterior.draws.iter().map(|draw| space::to_unit(draw, row.alloy)).collect();
+    let truth = space::to_unit(&row.theta, row.process, row.alloy);
+    let prior = model.prior_units(row.process, row.alloy);
+    let unit = |draw| space::to_unit(draw, row.process, row.alloy);
+    let units: Vec<_> = posterior.draws.iter().map(unit).collect();
     let mut scores = [None; PARAMETER_COUNT];
     for p in Parameter::ALL.into_iter().filter(|p| !given.contains(p)) {
         let column = |rows: &[[f64; PARAMETER_COUNT]]| {

@@ -1,4 +1,4 @@
-use crate::bundle::{BundleFiles, Manifest, Parts};
+use crate::bundle::{AlloyPrior, BundleFiles, Manifest, Parts, laser};
 use crate::condition::context;
 use crate::error::within;
 use crate::network::{Film, KNOWN, Network, Scratch, TRUNK_INPUTS};
@@ -6,7 +6,7 @@ use crate::sampler::{initial_scale, karras_levels, sample_dpmpp_2m};
 use crate::{DescriptorReference, DiffusionError, OutOfDistribution, space};
 use microdiff_domain::{
     Alloy, Appearance, DefectClass, Descriptors, KnownParameters, Observer, PARAMETER_COUNT,
-    Parameter, Phase, SpotDiameter,
+    Parameter, Phase, Process, SpotDiameter,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -27,6 +27,8 @@ pub struct Model {
 /// What is known of a part: its scan's descriptors and what the user says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
+    /// The process.
+    pub process: Process,
     /// The alloy.
     pub alloy: Alloy,
     /// The scan.
@@ -35,7 +37,7 @@ pub struct Observation {
     pub appearance: Option<Appearance>,
     /// Process parameters already known; conditioned on, and returned as given.
     pub known: KnownParameters,
-    /// Laser spot diameter, if known.
+    /// Spot diameter, if known.
     pub spot: Option<SpotDiameter>,
 }
 
@@ -120,6 +122,9 @@ impl Posterior {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Canary {
+    /// Process asked about.
+    #[serde(default = "laser")]
+    pub process: Process,
     /// Alloy asked about.
     pub alloy: Alloy,
     /// Seed of the draws.
@@ -172,22 +177,21 @@ impl Model {
         &self.parts.digest
     }
 
-    /// Up to about two thousand training θ of an alloy, in physical units: what the posterior of an
-    /// uninformative scan looks like. Empty for an alloy the model does not know.
-    pub fn prior(&self, alloy: Alloy) -> Vec<[f64; PARAMETER_COUNT]> {
-        let values = |unit: [f64; PARAMETER_COUNT]| {
-            let mut theta = [0.0; PARAMETER_COUNT];
-            for p in Parameter::ALL {
-                theta[p.index()] = p.range(alloy).from_unit(unit[p.index()]);
-            }
-            theta
-        };
-        self.prior_units(alloy).into_iter().map(values).collect()
+    /// Up to about two thousand training θ of an alloy and process, in physical units: what the posterior of an
+    /// uninformative scan looks like. Empty for a pair the model does not know.
+    pub fn prior(&self, process: Process, alloy: Alloy) -> Vec<[f64; PARAMETER_COUNT]> {
+        let units = self.prior_units(process, alloy);
+        units.iter().map(|unit| space::from_unit(unit, process, alloy)).collect()
     }
 
     /// The same as positions in the prior's ranges.
-    pub(crate) fn prior_units(&self, alloy: Alloy) -> Vec<[f64; PARAMETER_COUNT]> {
-        let index = self.parts.manifest.alloys.iter().position(|prior| prior.alloy == alloy);
+    pub(crate) fn prior_units(
+        &self,
+        process: Process,
+        alloy: Alloy,
+    ) -> Vec<[f64; PARAMETER_COUNT]> {
+        let asked = |prior: &AlloyPrior| (prior.process, prior.alloy) == (process, alloy);
+        let index = self.parts.manifest.alloys.iter().position(asked);
         let rows = index.and_then(|index| self.parts.priors.get(index));
         rows.map_or(Vec::new(), |rows| {
             rows.as_chunks::<PARAMETER_COUNT>().0.iter().map(|r| r.map(f64::from)).collect()
@@ -202,8 +206,8 @@ impl Model {
 
     /// Draws from the posterior. Announces [`Phase::Encode`], [`Phase::Sample`] and
     /// [`Phase::Check`]. The same model, observation and options give the same bytes whatever the
-    /// number of threads. Refuses options outside their range, an alloy the model was not trained
-    /// on and known values outside that alloy's prior.
+    /// number of threads. Refuses options outside their range, a process and alloy the model was
+    /// not trained on and known values outside their prior.
     pub fn posterior(
         &self,
         observation: &Observation,
@@ -220,7 +224,7 @@ impl Model {
         let embedding = network.embed(&context);
         let defects = network.classify(&embedding);
         let levels = karras_levels(options.steps);
-        let latent_known = known.latent(observation.alloy);
+        let latent_known = known.latent(observation);
         let features = known_features(&latent_known);
         let film = |sigma: &f64| network.film(&embedding, *sigma, &features);
         let films: Vec<Film> = levels[..options.steps].iter().map(film).collect();
@@ -236,7 +240,8 @@ impl Model {
                 task.draw(options.seed, *first..first + count, scratch)
             })
             .flatten_iter()
-            .map(|latent| known.restore(space::from_latent(&latent, observation.alloy)))
+            .map(|latent| space::from_latent(&latent, observation.process, observation.alloy))
+            .map(|draw| known.restore(draw))
             .collect();
         observer.end(Phase::Sample);
 
@@ -258,19 +263,21 @@ impl Model {
     }
 
     fn check(&self, observation: &Observation) -> Result<Known, DiffusionError> {
-        let alloys = &self.parts.manifest.alloys;
-        if !alloys.iter().any(|prior| prior.alloy == observation.alloy) {
-            let known: Vec<&str> = alloys.iter().map(|prior| prior.alloy.name()).collect();
+        let Observation { process, alloy, .. } = *observation;
+        let pairs = self.parts.manifest.alloys.iter().map(|prior| (prior.process, prior.alloy));
+        if !pairs.clone().any(|pair| pair == (process, alloy)) {
+            let known: Vec<String> =
+                pairs.map(|(process, alloy)| format!("{process} {alloy}")).collect();
             return Err(DiffusionError::Domain(microdiff_domain::DomainError::UnknownName {
-                kind: "alloy of the model",
-                name: observation.alloy.name().to_owned(),
+                kind: "process and alloy of the model",
+                name: format!("{process} {alloy}"),
                 known: known.join(", "),
             }));
         }
-        // Known values may have been checked against another alloy.
+        // Known values may have been checked against another process and alloy.
         for parameter in Parameter::ALL {
             if let Some(value) = observation.known.get(parameter) {
-                KnownParameters::NONE.with(parameter, value, observation.alloy)?;
+                KnownParameters::NONE.with(parameter, value, process, alloy)?;
             }
         }
         Ok(Known(observation.known.values()))
@@ -284,7 +291,7 @@ impl Model {
         let Some(canary) = &self.parts.manifest.canary else { return Ok(None) };
         let options =
             SampleOptions { samples: canary.samples, steps: canary.steps, seed: canary.seed };
-        let found = self.canary_quantiles(canary.alloy, &options, observer)?;
+        let found = self.canary_quantiles((canary.process, canary.alloy), &options, observer)?;
         let gaps = found.iter().zip(&canary.quantiles).map(|(found, kept)| found.distance(kept));
         let difference = gaps.fold(0.0, f64::max);
         let passed = difference <= canary.tolerance;
@@ -293,13 +300,14 @@ impl Model {
 
     pub(crate) fn canary_quantiles(
         &self,
-        alloy: Alloy,
+        (process, alloy): (Process, Alloy),
         options: &SampleOptions,
         observer: &mut dyn Observer,
     ) -> Result<[Quantiles; PARAMETER_COUNT], DiffusionError> {
         let mut mean = [0.0; microdiff_domain::DESCRIPTOR_COUNT];
         mean.copy_from_slice(&self.parts.manifest.normaliser.mean);
         let observation = Observation {
+            process,
             alloy,
             descriptors: Descriptors::new(mean)?,
             appearance: None,
@@ -308,7 +316,7 @@ impl Model {
         };
         let posterior = self.posterior(&observation, options, observer)?;
         let units: Vec<_> =
-            posterior.draws.iter().map(|draw| space::to_unit(draw, alloy)).collect();
+            posterior.draws.iter().map(|draw| space::to_unit(draw, process, alloy)).collect();
         Ok(Parameter::ALL.map(|p| Quantiles::of(units.iter().map(|u| u[p.index()]).collect())))
     }
 }
@@ -317,9 +325,11 @@ impl Model {
 struct Known([Option<f64>; PARAMETER_COUNT]);
 
 impl Known {
-    fn latent(&self, alloy: Alloy) -> [Option<f64>; PARAMETER_COUNT] {
-        let filled = Parameter::ALL.map(|p| self.0[p.index()].unwrap_or(p.range(alloy).low));
-        let latent = space::to_latent(&filled, alloy);
+    fn latent(&self, observation: &Observation) -> [Option<f64>; PARAMETER_COUNT] {
+        let Observation { process, alloy, .. } = *observation;
+        let low = |p: Parameter| p.range(process, alloy).low;
+        let filled = Parameter::ALL.map(|p| self.0[p.index()].unwrap_or_else(|| low(p)));
+        let latent = space::to_latent(&filled, process, alloy);
         std::array::from_fn(|i| self.0[i].map(|_| latent[i]))
     }
 

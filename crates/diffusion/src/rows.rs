@@ -1,10 +1,10 @@
 //! Simulated pairs of parameters and descriptors, and their file.
 //!
-//! The file is the line `MDROWS1`, the length of a JSON header (u32, little-endian), the header,
+//! The file is the line `MDROWS2`, the length of a JSON header (u32, little-endian), the header,
 //! and one fixed-size record per row. The header names the descriptors and parameters, the
 //! simulator's version, the number of rows and the SHA-256 of the records; a file of another
-//! schema, cut short or altered is refused. A file whose header names no appearance holds none:
-//! such were written before it was measured.
+//! schema, cut short or altered is refused. Files of the first format are read too; a file whose
+//! header names no appearance holds none.
 
 use crate::DiffusionError;
 use crate::digest::sha256_hex;
@@ -12,23 +12,28 @@ use microdiff_domain::appearance::APPEARANCE;
 use microdiff_domain::descriptor::{DESCRIPTORS, DescriptorSpec};
 use microdiff_domain::{
     APPEARANCE_COUNT, Alloy, Appearance, DESCRIPTOR_COUNT, DefectClass, Descriptors,
-    PARAMETER_COUNT, Parameter, SpotDiameter,
+    PARAMETER_COUNT, Parameter, Process, SpotDiameter,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-const MAGIC: &[u8; 8] = b"MDROWS1\n";
-const FORMAT: &str = "microdiff.rows/1";
-/// Alloy, class and two bytes of zeros and whether the spot is given; then eight bytes a number:
-/// spot, θ, descriptors. The appearance, where there is one, follows.
+const MAGIC: &[u8; 8] = b"MDROWS2\n";
+const FORMAT: &str = "microdiff.rows/2";
+/// What is read: the first format had a zero where the process stands now, which is the number of
+/// laser powder bed fusion, and held nothing else.
+const FORMATS: [(&[u8; 8], &str); 2] = [(MAGIC, FORMAT), (b"MDROWS1\n", "microdiff.rows/1")];
+/// Alloy, class, whether the spot is given, process and four bytes of zeros; then eight bytes a
+/// number: spot, θ, descriptors. The appearance, where there is one, follows.
 const RECORD: usize = 8 * (1 + 1 + PARAMETER_COUNT + DESCRIPTOR_COUNT);
 
 /// One simulated part and what its scan measures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
+    /// The process.
+    pub process: Process,
     /// The alloy.
     pub alloy: Alloy,
-    /// Laser spot diameter, where the simulation states it.
+    /// Spot diameter, where the simulation states it.
     pub spot: Option<SpotDiameter>,
     /// True parameters in physical units, in the order of [`Parameter::ALL`].
     pub theta: [f64; PARAMETER_COUNT],
@@ -87,7 +92,8 @@ impl RowSet {
         let mut records = Vec::with_capacity(self.rows.len() * record_size(true));
         for row in &self.rows {
             let spot = u8::from(row.spot.is_some());
-            records.extend([row.alloy.index() as u8, row.class.index() as u8, spot, 0, 0, 0, 0, 0]);
+            let [alloy, class] = [row.alloy.index(), row.class.index()].map(|index| index as u8);
+            records.extend([alloy, class, spot, row.process.index() as u8, 0, 0, 0, 0]);
             let numbers = [row.spot.map_or(0.0, SpotDiameter::get)];
             let numbers = numbers.iter().chain(&row.theta).chain(row.descriptors.values());
             let appearance = row.appearance.iter().flat_map(Appearance::values);
@@ -122,16 +128,17 @@ impl RowSet {
 
     /// Reads what [`RowSet::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DiffusionError> {
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or_else(|| DiffusionError::rows("it does not begin with MDROWS1"))?;
+        let mut formats = FORMATS.into_iter();
+        let (rest, format) = formats
+            .find_map(|(magic, format)| Some((bytes.strip_prefix(magic)?, format)))
+            .ok_or_else(|| DiffusionError::rows("it does not begin with MDROWS2"))?;
         let short = || DiffusionError::rows("the file is cut short");
         let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
         let length = u32::from_le_bytes(*length) as usize;
         let (header, records) = rest.split_at_checked(length).ok_or_else(short)?;
         let header: Header = serde_json::from_slice(header)
             .map_err(|error| DiffusionError::rows(format!("header unreadable: {error}")))?;
-        check_header(&header)?;
+        check_header(&header, format)?;
         let size = record_size(!header.appearance.is_empty());
         if header.rows.checked_mul(size) != Some(records.len()) {
             let text =
@@ -154,9 +161,9 @@ fn record_size(appearance: bool) -> usize {
     RECORD + if appearance { 8 * APPEARANCE_COUNT } else { 0 }
 }
 
-fn check_header(header: &Header) -> Result<(), DiffusionError> {
-    if header.format != FORMAT {
-        let text = format!("format is \"{}\", not \"{FORMAT}\"", header.format);
+fn check_header(header: &Header, format: &str) -> Result<(), DiffusionError> {
+    if header.format != format {
+        let text = format!("format is \"{}\", not \"{format}\"", header.format);
         return Err(DiffusionError::rows(text));
     }
     if header.parameters != Parameter::ALL.map(Parameter::key) {
@@ -194,6 +201,7 @@ fn read_record(record: &[u8]) -> Option<Row> {
         *value = number;
     }
     Some(Row {
+        process: *Process::ALL.get(usize::from(codes[3]))?,
         alloy: *Alloy::ALL.get(usize::from(codes[0]))?,
         class: *DefectClass::ALL.get(usize::from(codes[1]))?,
         spot: match codes[2] {
@@ -216,7 +224,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn example() -> RowSet {
-        let row = |alloy, spot: Option<f64>| Row {
+        let row = |process, alloy, spot: Option<f64>| Row {
+            process,
             alloy,
             spot: spot.map(|spot| SpotDiameter::micrometres(spot).unwrap()),
             theta: [280.0, 1200.0, 30.0, 140.0, 80.0],
@@ -224,7 +233,10 @@ mod tests {
             appearance: Some(Appearance::new([0.25; APPEARANCE_COUNT]).unwrap()),
             class: DefectClass::Keyhole,
         };
-        let rows = vec![row(Alloy::In718, Some(80.0)), row(Alloy::Ti6Al4V, None)];
+        let rows = vec![
+            row(Process::Ebm, Alloy::In718, Some(80.0)),
+            row(Process::Lpbf, Alloy::Ti6Al4V, None),
+        ];
         RowSet { simulator_version: "1".into(), rows }
     }
 
@@ -258,6 +270,20 @@ mod tests {
         other[at] = b'x';
         let text = RowSet::from_bytes(&other).unwrap_err().to_string();
         assert!(text.contains("another descriptor schema"), "{text}");
+    }
+
+    #[test]
+    fn the_first_format_is_read_as_laser_powder_bed_fusion() {
+        let mut set = example();
+        for row in &mut set.rows {
+            row.process = Process::Lpbf;
+        }
+        let mut bytes = set.to_bytes().unwrap();
+        bytes[6] = b'1';
+        assert!(RowSet::from_bytes(&bytes).unwrap_err().to_string().contains("rows/2"));
+        let at = bytes.windows(6).position(|w| w == b"rows/2").unwrap();
+        bytes[at + 5] = b'1';
+        assert_eq!(RowSet::from_bytes(&bytes).unwrap(), set);
     }
 
     proptest! {

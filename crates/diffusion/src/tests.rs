@@ -10,7 +10,7 @@ use crate::{Model, Observation, SampleOptions};
 use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_domain::{
     APPEARANCE_COUNT, Alloy, Appearance, DESCRIPTOR_COUNT, Descriptors, KnownParameters, Observer,
-    PARAMETER_COUNT, Parameter, Phase, SpotDiameter,
+    PARAMETER_COUNT, Parameter, Phase, Process, SpotDiameter,
 };
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -23,7 +23,10 @@ fn files() -> &'static BundleFiles {
         let appearance = Appearance::new([0.5; APPEARANCE_COUNT]).unwrap();
         let rows: Vec<[f64; DESCRIPTOR_COUNT]> = (0..300).map(row).collect();
         let seen: Vec<Seen<'_>> = rows.iter().map(|row| (*row, Some(&appearance))).collect();
-        let alloys = [Alloy::Ti6Al4V, Alloy::In718];
+        let priors = [
+            AlloyPrior::current(Process::Lpbf, Alloy::Ti6Al4V),
+            AlloyPrior::current(Process::Ebm, Alloy::In718),
+        ];
         let tensors = Tensors {
             parameters: random_parameters(&small(), 11),
             detector: Detector::fit(&seen[..100], &seen[100..250], &seen[250..]),
@@ -39,7 +42,7 @@ fn files() -> &'static BundleFiles {
                 mean: vec![0.0; DESCRIPTOR_COUNT],
                 sd: vec![1.0; DESCRIPTOR_COUNT],
             },
-            alloys: alloys.map(AlloyPrior::current).to_vec(),
+            alloys: priors.to_vec(),
             training: TrainingRecord {
                 simulator_version: "none".into(),
                 rows: 150,
@@ -54,7 +57,7 @@ fn files() -> &'static BundleFiles {
             canary: None,
             weights_sha256: String::new(),
         };
-        let weights = weights(&small(), &alloys, &tensors).unwrap();
+        let weights = weights(&small(), &priors, &tensors).unwrap();
         BundleFiles::with_manifest(weights, manifest).unwrap()
     })
 }
@@ -66,11 +69,16 @@ fn model() -> Model {
 fn observation() -> Observation {
     Observation {
         appearance: None,
+        process: Process::Ebm,
         alloy: Alloy::In718,
         descriptors: Descriptors::new([0.4; DESCRIPTOR_COUNT]).unwrap(),
         known: KnownParameters::NONE,
         spot: Some(SpotDiameter::micrometres(80.0).unwrap()),
     }
+}
+
+fn known(text: &str) -> KnownParameters {
+    KnownParameters::parse(text, Process::Ebm, Alloy::In718).unwrap()
 }
 
 fn refusal(manifest: &[u8], weights: &[u8]) -> String {
@@ -180,14 +188,13 @@ fn draws_do_not_depend_on_threads_nor_on_how_many_are_asked() {
 
 #[test]
 fn every_draw_is_inside_the_prior_and_known_values_are_exact() {
-    let known =
-        KnownParameters::parse("layer_thickness=20,hatch_spacing=137.3", Alloy::In718).unwrap();
+    let known = known("layer_thickness=50,hatch_spacing=137.3");
     let observation = Observation { known, ..observation() };
     let posterior = model().posterior(&observation, &SampleOptions::default(), &mut ()).unwrap();
     for draw in &posterior.draws {
-        assert_eq!((draw[2], draw[3]), (20.0, 137.3));
+        assert_eq!((draw[2], draw[3]), (50.0, 137.3));
         for p in Parameter::ALL {
-            let range = p.range(Alloy::In718);
+            let range = p.range(Process::Ebm, Alloy::In718);
             assert!((range.low..=range.high).contains(&draw[p.index()]));
         }
     }
@@ -198,13 +205,13 @@ fn every_draw_is_inside_the_prior_and_known_values_are_exact() {
 
 #[test]
 fn all_parameters_known_come_back_as_they_are() {
-    let text = "laser_power=200,scan_speed=900,layer_thickness=30,hatch_spacing=100,\
-                bed_temperature=80";
-    let known = KnownParameters::parse(text, Alloy::In718).unwrap();
+    let known = known(
+        "laser_power=900,scan_speed=4500,layer_thickness=75,hatch_spacing=200,bed_temperature=975",
+    );
     let observation = Observation { known, ..observation() };
     let options = SampleOptions { samples: 3, steps: 4, seed: 0 };
     let posterior = model().posterior(&observation, &options, &mut ()).unwrap();
-    assert_eq!(posterior.draws, vec![[200.0, 900.0, 30.0, 100.0, 80.0]; 3]);
+    assert_eq!(posterior.draws, vec![[900.0, 4500.0, 75.0, 200.0, 975.0]; 3]);
 }
 
 #[test]
@@ -218,11 +225,11 @@ fn requests_that_cannot_be_answered_say_why() {
     assert_eq!(text, "samples 0 is outside 1 to 100000");
     let text = says(&observation(), &SampleOptions { steps: 5000, ..options });
     assert_eq!(text, "steps 5000 is outside 4 to 1000");
-    let unknown = Observation { alloy: Alloy::AlSi10Mg, ..observation() };
-    assert!(says(&unknown, &options).contains("known: Ti-6Al-4V, IN718"));
-    // 70 W is in the prior of Ti-6Al-4V and below that of IN718.
-    let known = KnownParameters::parse("laser_power=70", Alloy::Ti6Al4V).unwrap();
-    assert!(says(&Observation { known, ..observation() }, &options).contains("80 to 400 W"));
+    let unknown = Observation { process: Process::Lpbf, ..observation() };
+    assert!(says(&unknown, &options).contains("known: lpbf Ti-6Al-4V, ebm IN718"));
+    // 70 W is in the prior of a laser and below that of an electron beam.
+    let known = KnownParameters::parse("laser_power=70", Process::Lpbf, Alloy::Ti6Al4V).unwrap();
+    assert!(says(&Observation { known, ..observation() }, &options).contains("300 to 2500 W"));
 }
 
 #[test]

@@ -27,6 +27,16 @@ pub enum DomainError {
         /// Comma-separated list of what would have been accepted.
         known: String,
     },
+    /// A process and an alloy that no model is made for together.
+    #[error("{process} is not modelled for {alloy}; known: {known}")]
+    Pair {
+        /// Name of the process.
+        process: &'static str,
+        /// Name of the alloy.
+        alloy: &'static str,
+        /// Comma-separated list of the alloys that would have been accepted.
+        known: String,
+    },
     /// A `name=value` list that cannot be read.
     #[error("cannot read \"{text}\": {expected}")]
     Unreadable {

@@ -1,6 +1,7 @@
 use crate::error::echo;
 use crate::{
-    Alloy, BedTemperature, DomainError, HatchSpacing, LaserPower, LayerThickness, ScanSpeed,
+    Alloy, BedTemperature, DomainError, HatchSpacing, LaserPower, LayerThickness, Process,
+    ScanSpeed,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -112,25 +113,63 @@ impl Parameter {
         }
     }
 
-    /// Marginal range of the prior for laser powder bed fusion. Power and speed are log-uniform,
-    /// the rest uniform. Ranges: settings of 1,149 published density coupons and of common
-    /// machines; reliability: a choice, not a measurement.
-    pub fn range(self, alloy: Alloy) -> ParameterRange {
-        let (low, high, scale) = match (self, alloy) {
-            (Parameter::LaserPower, Alloy::Ti6Al4V | Alloy::Ss316L) => (60.0, 400.0, Scale::Log),
-            (Parameter::LaserPower, Alloy::In718) => (80.0, 400.0, Scale::Log),
-            (Parameter::LaserPower, Alloy::AlSi10Mg) => (120.0, 500.0, Scale::Log),
-            (Parameter::ScanSpeed, Alloy::Ti6Al4V) => (200.0, 3000.0, Scale::Log),
-            (Parameter::ScanSpeed, Alloy::Ss316L) => (150.0, 2500.0, Scale::Log),
-            (Parameter::ScanSpeed, Alloy::In718) => (200.0, 2500.0, Scale::Log),
-            (Parameter::ScanSpeed, Alloy::AlSi10Mg) => (300.0, 3000.0, Scale::Log),
-            (Parameter::LayerThickness, _) => (20.0, 90.0, Scale::Linear),
-            (Parameter::HatchSpacing, _) => (50.0, 200.0, Scale::Linear),
-            (Parameter::BedTemperature, Alloy::AlSi10Mg) => (25.0, 250.0, Scale::Linear),
-            (Parameter::BedTemperature, _) => (25.0, 200.0, Scale::Linear),
-        };
-        ParameterRange { low, high, scale }
+    /// Marginal range of the prior. Power and speed are log-uniform, and so are layer and hatch of
+    /// directed energy, whose machines differ by ten times; the rest is uniform. Ranges for laser
+    /// powder bed fusion: settings of 1,149 published density coupons and of common machines; for
+    /// the others common machines alone, from memory; reliability: a choice, not a measurement.
+    /// An alloy outside [`Process::alloys`] gets the range of the process at large.
+    pub fn range(self, process: Process, alloy: Alloy) -> ParameterRange {
+        match process {
+            Process::Lpbf => self.laser_range(alloy),
+            Process::Ebm => self.electron_range(alloy),
+            Process::Ded => self.deposition_range(),
+        }
     }
+
+    fn laser_range(self, alloy: Alloy) -> ParameterRange {
+        match (self, alloy) {
+            (Parameter::LaserPower, Alloy::Ti6Al4V | Alloy::Ss316L) => log(60.0, 400.0),
+            (Parameter::LaserPower, Alloy::In718) => log(80.0, 400.0),
+            (Parameter::LaserPower, Alloy::AlSi10Mg) => log(120.0, 500.0),
+            (Parameter::ScanSpeed, Alloy::Ti6Al4V) => log(200.0, 3000.0),
+            (Parameter::ScanSpeed, Alloy::Ss316L) => log(150.0, 2500.0),
+            (Parameter::ScanSpeed, Alloy::In718) => log(200.0, 2500.0),
+            (Parameter::ScanSpeed, Alloy::AlSi10Mg) => log(300.0, 3000.0),
+            (Parameter::LayerThickness, _) => linear(20.0, 90.0),
+            (Parameter::HatchSpacing, _) => linear(50.0, 200.0),
+            (Parameter::BedTemperature, Alloy::AlSi10Mg) => linear(25.0, 250.0),
+            (Parameter::BedTemperature, _) => linear(25.0, 200.0),
+        }
+    }
+
+    fn electron_range(self, alloy: Alloy) -> ParameterRange {
+        match (self, alloy) {
+            (Parameter::LaserPower, _) => log(300.0, 2500.0),
+            (Parameter::ScanSpeed, _) => log(500.0, 8000.0),
+            (Parameter::LayerThickness, _) => linear(50.0, 100.0),
+            (Parameter::HatchSpacing, _) => linear(100.0, 250.0),
+            (Parameter::BedTemperature, Alloy::In718) => linear(900.0, 1050.0),
+            (Parameter::BedTemperature, _) => linear(600.0, 800.0),
+        }
+    }
+
+    fn deposition_range(self) -> ParameterRange {
+        match self {
+            Parameter::LaserPower => log(300.0, 2500.0),
+            Parameter::ScanSpeed => log(4.0, 25.0),
+            Parameter::LayerThickness => log(150.0, 1200.0),
+            Parameter::HatchSpacing => log(400.0, 2500.0),
+            Parameter::BedTemperature => linear(20.0, 400.0),
+        }
+    }
+}
+
+fn log(low: f64, high: f64) -> ParameterRange {
+    ParameterRange { low, high, scale: Scale::Log }
+}
+
+fn linear(low: f64, high: f64) -> ParameterRange {
+    ParameterRange { low, high, scale: Scale::Linear }
 }
 
 impl fmt::Display for Parameter {
@@ -198,7 +237,7 @@ impl ProcessParameters {
     }
 }
 
-/// The parameters a user already knows, checked against the prior of one alloy.
+/// The parameters a user already knows, checked against the prior of one process and alloy.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct KnownParameters([Option<f64>; PARAMETER_COUNT]);
 
@@ -208,8 +247,8 @@ impl KnownParameters {
 
     /// Reads `layer_thickness=30,hatch_spacing=140`; names may carry their unit
     /// (`layer_thickness_um`). Refuses unknown and repeated names and values outside the prior
-    /// of `alloy`.
-    pub fn parse(text: &str, alloy: Alloy) -> Result<Self, DomainError> {
+    /// of `process` and `alloy`.
+    pub fn parse(text: &str, process: Process, alloy: Alloy) -> Result<Self, DomainError> {
         let mut known = Self::NONE;
         for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
             let unreadable = |expected: &str| DomainError::Unreadable {
@@ -227,19 +266,21 @@ impl KnownParameters {
             if known.get(parameter).is_some() {
                 return Err(unreadable("the parameter is given twice"));
             }
-            known = known.with(parameter, value, alloy)?;
+            known = known.with(parameter, value, process, alloy)?;
         }
         Ok(known)
     }
 
-    /// The same with one more value known; refuses a value outside the prior of `alloy`.
+    /// The same with one more value known; refuses a value outside the prior of `process` and
+    /// `alloy`.
     pub fn with(
         mut self,
         parameter: Parameter,
         value: f64,
+        process: Process,
         alloy: Alloy,
     ) -> Result<Self, DomainError> {
-        let range = parameter.range(alloy);
+        let range = parameter.range(process, alloy);
         if !(range.low..=range.high).contains(&value) {
             return Err(DomainError::OutOfRange {
                 quantity: parameter.name(),
@@ -271,16 +312,17 @@ mod tests {
 
     #[test]
     fn known_values_are_read_and_refused_with_their_range() {
-        let alloy = Alloy::Ti6Al4V;
-        let known =
-            KnownParameters::parse("layer_thickness=30, hatch_spacing_um=140", alloy).unwrap();
+        let read = |text: &str| KnownParameters::parse(text, Process::Lpbf, Alloy::Ti6Al4V);
+        let known = read("layer_thickness=30, hatch_spacing_um=140").unwrap();
         assert_eq!(known.values(), [None, None, Some(30.0), Some(140.0), None]);
-        let refusal = |text: &str| KnownParameters::parse(text, alloy).unwrap_err().to_string();
+        let refusal = |text: &str| read(text).unwrap_err().to_string();
         assert_eq!(refusal("hatch_spacing=1000"), "hatch_spacing 1000 um is outside 50 to 200 um");
         assert!(refusal("hatch=100").contains("known: laser_power, scan_speed"));
         assert!(refusal("laser_power").contains("name=value"));
         assert!(refusal("laser_power=NaN").contains("outside"));
         assert!(refusal("laser_power=100,laser_power=100").contains("twice"));
+        let beam = KnownParameters::parse("hatch_spacing=1000", Process::Ded, Alloy::Ti6Al4V);
+        assert_eq!(beam.unwrap().get(Parameter::HatchSpacing), Some(1000.0));
     }
 
     #[test]
@@ -294,11 +336,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn unit_position_round_trips(unit in 0.0..=1.0f64, p in 0..5usize, a in 0..4usize) {
-            let range = Parameter::ALL[p].range(Alloy::ALL[a]);
-            let value = range.from_unit(unit);
-            prop_assert!(value >= range.low && value <= range.high);
-            prop_assert!((range.to_unit(value) - unit).abs() < 1e-9);
+        fn unit_position_round_trips_inside_the_units(
+            units in prop::array::uniform5(0.0..=1.0f64), process in 0..3usize, alloy in 0..4usize,
+        ) {
+            let range = |p: Parameter| p.range(Process::ALL[process], Alloy::ALL[alloy]);
+            let theta = Parameter::ALL.map(|p| range(p).from_unit(units[p.index()]));
+            prop_assert!(ProcessParameters::from_array(theta).is_ok(), "{theta:?}");
+            for p in Parameter::ALL {
+                let (range, value, unit) = (range(p), theta[p.index()], units[p.index()]);
+                prop_assert!(value >= range.low && value <= range.high);
+                prop_assert!((range.to_unit(value) - unit).abs() < 1e-9);
+            }
         }
     }
 }

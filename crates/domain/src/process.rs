@@ -1,12 +1,11 @@
-use crate::DomainError;
 use crate::error::echo;
+use crate::{Alloy, DomainError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The printing processes a prediction can be made for. Only [`Process::INFERRED`] have a
-/// posterior: no measurement yet supports one for the others, and every prediction for them is
-/// marked unvalidated.
+/// The printing processes. Measurements support laser powder bed fusion alone: every number for
+/// the others is marked unvalidated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Process {
@@ -22,9 +21,6 @@ impl Process {
     /// Every process.
     pub const ALL: [Process; 3] = [Process::Lpbf, Process::Ebm, Process::Ded];
 
-    /// The processes whose parameters can be inferred from a scan.
-    pub const INFERRED: [Process; 1] = [Process::Lpbf];
-
     /// Position in [`Process::ALL`].
     pub fn index(self) -> usize {
         self as usize
@@ -39,19 +35,59 @@ impl Process {
         }
     }
 
-    /// Reads the name of a process whose parameters can be inferred from a scan.
+    /// The alloys whose parameters can be inferred from a scan: those the process commonly prints.
+    pub fn alloys(self) -> &'static [Alloy] {
+        match self {
+            Process::Lpbf => &Alloy::ALL,
+            Process::Ebm => &[Alloy::Ti6Al4V, Alloy::In718],
+            Process::Ded => &[Alloy::Ti6Al4V, Alloy::Ss316L, Alloy::In718],
+        }
+    }
+
+    /// Refuses an alloy outside [`Process::alloys`].
     ///
     /// # Errors
-    /// When the name is unknown or belongs to a process without a posterior.
-    pub fn inferred(name: &str) -> Result<Self, DomainError> {
-        let found = name.parse::<Process>().ok();
-        found.filter(|process| Self::INFERRED.contains(process)).ok_or_else(|| {
-            DomainError::UnknownName {
-                kind: "process",
-                name: echo(name),
-                known: Self::INFERRED.map(Process::name).join(", "),
-            }
+    /// [`DomainError::Pair`], with the alloys that would have been accepted.
+    pub fn check(self, alloy: Alloy) -> Result<(), DomainError> {
+        if self.alloys().contains(&alloy) {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.alloys().iter().map(|alloy| alloy.name()).collect();
+        Err(DomainError::Pair {
+            process: self.name(),
+            alloy: alloy.name(),
+            known: known.join(", "),
         })
+    }
+
+    /// Every process with each of its alloys.
+    pub fn pairs() -> impl Iterator<Item = (Process, Alloy)> {
+        let of = |process: Process| process.alloys().iter().map(move |alloy| (process, *alloy));
+        Process::ALL.into_iter().flat_map(of)
+    }
+
+    /// Whether measurements support what is said of it.
+    pub fn is_validated(self) -> bool {
+        self == Process::Lpbf
+    }
+
+    /// Range of the spot diameter (1/e²) in the prior, µm, uniform.
+    pub fn spot_um(self) -> [f64; 2] {
+        match self {
+            Process::Lpbf => [50.0, 140.0],
+            Process::Ebm => [150.0, 450.0],
+            Process::Ded => [600.0, 3000.0],
+        }
+    }
+
+    /// Spot diameter and bed temperature of a setting that gives none, µm and °C: usual ones.
+    pub fn usual_spot_um_and_bed_c(self, alloy: Alloy) -> [f64; 2] {
+        match (self, alloy) {
+            (Process::Lpbf, _) => [90.0, 80.0],
+            (Process::Ebm, Alloy::In718) => [250.0, 975.0],
+            (Process::Ebm, _) => [250.0, 700.0],
+            (Process::Ded, _) => [1000.0, 25.0],
+        }
     }
 }
 
@@ -83,14 +119,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_round_trip_and_only_laser_powder_bed_has_a_posterior() {
+    fn names_round_trip() {
         for (index, process) in Process::ALL.into_iter().enumerate() {
             assert_eq!(process.index(), index);
             assert_eq!(process.name().parse::<Process>().unwrap(), process);
-            let inferred = Process::inferred(process.name());
-            assert_eq!(inferred.is_ok(), process == Process::Lpbf, "{process}");
         }
         let text = "casting".parse::<Process>().unwrap_err().to_string();
         assert!(text.ends_with("known: lpbf, ebm, ded"), "{text}");
+    }
+
+    #[test]
+    fn an_alloy_a_process_does_not_print_is_refused_with_those_it_does() {
+        assert_eq!(Process::pairs().count(), 9);
+        assert!(Process::pairs().all(|(process, alloy)| process.check(alloy).is_ok()));
+        let text = Process::Ebm.check(Alloy::Ss316L).unwrap_err().to_string();
+        assert_eq!(text, "ebm is not modelled for 316L; known: Ti-6Al-4V, IN718");
+        assert!(Process::Ded.check(Alloy::AlSi10Mg).is_err());
     }
 }

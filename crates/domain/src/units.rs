@@ -1,7 +1,7 @@
 //! Physical values as bounded newtypes, all from the one table at the end of this file.
 //!
-//! The bounds say what a machine could be set to at all; the narrower range a model was trained
-//! on belongs to [`crate::Parameter::range`].
+//! The bounds say what a machine of any process could be set to at all; the narrower range a model
+//! was trained on belongs to [`crate::Parameter::range`].
 
 use crate::DomainError;
 use serde::{Deserialize, Serialize};
@@ -64,18 +64,18 @@ macro_rules! bounded {
 }
 
 bounded! {
-    /// Laser power at the bed.
-    LaserPower, watts, "laser_power", "W", 10.0 ..= 2000.0;
-    /// Speed of the laser spot along a track.
-    ScanSpeed, mm_per_s, "scan_speed", "mm/s", 10.0 ..= 10000.0;
+    /// Power of the laser or electron beam at the bed.
+    LaserPower, watts, "laser_power", "W", 10.0 ..= 3000.0;
+    /// Speed of the spot along a track.
+    ScanSpeed, mm_per_s, "scan_speed", "mm/s", 4.0 ..= 10000.0;
     /// Height the platform moves down between layers.
-    LayerThickness, micrometres, "layer_thickness", "um", 5.0 ..= 500.0;
+    LayerThickness, micrometres, "layer_thickness", "um", 5.0 ..= 1200.0;
     /// Distance between neighbouring tracks of a layer.
-    HatchSpacing, micrometres, "hatch_spacing", "um", 10.0 ..= 1000.0;
+    HatchSpacing, micrometres, "hatch_spacing", "um", 10.0 ..= 2500.0;
     /// Temperature the build plate is held at.
     BedTemperature, celsius, "bed_temperature", "C", 0.0 ..= 1100.0;
-    /// Laser spot diameter, 1/e² (D4σ) convention.
-    SpotDiameter, micrometres, "spot_diameter", "um", 20.0 ..= 500.0;
+    /// Spot diameter, 1/e² (D4σ) convention.
+    SpotDiameter, micrometres, "spot_diameter", "um", 20.0 ..= 3000.0;
     /// Edge of a cubic voxel.
     VoxelSize, micrometres, "voxel_size", "um", 0.05 ..= 1000.0;
 }
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn refusal_names_range_and_unit() {
         let error = LaserPower::watts(-5.0).unwrap_err();
-        assert_eq!(error.to_string(), "laser_power -5 W is outside 10 to 2000 W");
+        assert_eq!(error.to_string(), "laser_power -5 W is outside 10 to 3000 W");
         assert!(ScanSpeed::mm_per_s(f64::NAN).is_err());
         assert!(VoxelSize::micrometres(f64::INFINITY).is_err());
     }

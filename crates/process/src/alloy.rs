@@ -3,6 +3,7 @@
 //! These "mid" values are part of the fit: replacing one by a better measurement makes the law
 //! worse unless it is fitted again. Room-temperature and liquid tables are absent on purpose.
 
+use crate::PropertyFactors;
 use microdiff_domain::Alloy;
 
 /// Properties of one alloy, SI units unless the name says otherwise.
@@ -46,6 +47,24 @@ pub struct Properties {
     pub gas_fraction: [f64; 2],
     /// Whether the width and depth laws were fitted on tracks of this alloy.
     pub validated: bool,
+}
+
+impl Properties {
+    /// Thermal diffusivity, m²/s.
+    pub(crate) fn diffusivity(&self) -> f64 {
+        self.conductivity / (self.density * self.heat_capacity)
+    }
+
+    /// The same metal under drawn factors; a flat melt absorbs 0.7 at most.
+    pub(crate) fn times(self, factors: &PropertyFactors) -> Self {
+        Self {
+            density: self.density * factors.density,
+            heat_capacity: self.heat_capacity * factors.heat_capacity,
+            conductivity: self.conductivity * factors.conductivity,
+            flat_absorptivity: (self.flat_absorptivity * factors.absorptivity).min(0.7),
+            ..self
+        }
+    }
 }
 
 /// The property table.

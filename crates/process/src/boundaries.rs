@@ -1,9 +1,9 @@
 //! Melt pool → how far a setting is from lack of fusion, keyhole porosity and balling.
 
-use crate::Nuisance;
 use crate::alloy::properties;
 use crate::melt_pool::{MeltPool, forward};
-use microdiff_domain::{Alloy, ProcessParameters, SpotDiameter};
+use crate::{Case, Nuisance};
+use microdiff_domain::Process;
 use serde::{Deserialize, Serialize};
 
 /// Logistic width of the balling criterion in length over width (Hofmann 2026 316L, measured).
@@ -30,24 +30,23 @@ pub struct DefectMargins {
 }
 
 /// Margins of a setting under given nuisance values.
-pub fn defect_margins(
-    alloy: Alloy,
-    parameters: &ProcessParameters,
-    spot: SpotDiameter,
-    nuisance: &Nuisance,
-) -> DefectMargins {
-    let pool = forward(alloy, parameters, spot, nuisance);
+pub fn defect_margins(case: &Case, nuisance: &Nuisance) -> DefectMargins {
+    let pool = forward(case, nuisance);
     DefectMargins {
         lack_of_fusion: pool.overlap,
         keyhole: pool.keyhole_number / nuisance.keyhole.onset.max(1e-9),
-        balling: 2.0 * balling_probability(alloy, &pool, nuisance),
+        balling: 2.0 * balling_probability(case, &pool, nuisance),
     }
 }
 
 /// Probability that a track of this build breaks into beads. Averaged over drawn nuisance values
-/// it is the measured criterion.
-pub fn balling_probability(alloy: Alloy, pool: &MeltPool, nuisance: &Nuisance) -> f64 {
-    let centre = properties(alloy).balling_centre + nuisance.balling_centre_shift;
+/// it is the measured criterion. That was measured on laser tracks in powder beds; melts of other
+/// beams that print dense are several times longer, so it says nothing of them, and none balls.
+pub fn balling_probability(case: &Case, pool: &MeltPool, nuisance: &Nuisance) -> f64 {
+    if case.process != Process::Lpbf {
+        return 0.0;
+    }
+    let centre = properties(case.alloy).balling_centre + nuisance.balling_centre_shift;
     1.0 / (1.0 + (-(pool.length_to_width - centre) / BALLING_WIDTH_WITHIN_BUILD).exp())
 }
 

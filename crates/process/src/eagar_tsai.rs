@@ -19,15 +19,18 @@ use std::sync::LazyLock;
 /// Gauss–Legendre nodes per evaluation; 64 give the same digits as 400.
 const NODES: usize = 64;
 const B_RATIOS: usize = 24;
-const P_VALUES: usize = 20;
+const P_VALUES: usize = 24;
+/// Length of the hill of width beside the source of a long melt, in beam radii.
+const HEAD: f64 = 5.0;
 /// ln(B/B₀), where B₀(p) is the least B that melts.
 const LN_B_RATIO: [f64; 2] = [0.02, 4.6];
-const LN_P: [f64; 2] = [-4.0, 2.4];
+/// Lasers lie above -4; the fastest electron beams reach the low end.
+const LN_P: [f64; 2] = [-4.0 - 4.0 * 6.4 / 19.0, 2.4];
 
 static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 
 /// Length-to-width ratio of the melt at source strength `b` (B) and diffusion `p`. Bilinear in
-/// logarithms, held at the edge of 0.018 ≤ p ≤ 11 and of B up to a hundredfold the least that
+/// logarithms, held at the edge of 0.005 ≤ p ≤ 11 and of B up to a hundredfold the least that
 /// melts; 1 when nothing melts or an argument is not positive.
 pub fn length_to_width(b: f64, p: f64) -> f64 {
     if !(b > 0.0 && p > 0.0 && b.is_finite() && p.is_finite()) {
@@ -61,8 +64,12 @@ pub fn length_and_width(b: f64, p: f64) -> Option<[f64; 2]> {
         hottest + direction * inside
     };
     let (front, back) = (edge(-1.0), edge(1.0));
-    let at_widest = golden_maximum(front, back, |x| source.half_width_squared(x));
-    Some([back - front, 2.0 * source.half_width_squared(at_widest).sqrt()])
+    // A long melt is widest beside the source or far behind it: each hill is searched alone.
+    let between = (front + HEAD).min(back);
+    let widest = [[front, back], [front, between], [between, back]]
+        .map(|[low, high]| golden_maximum(low, high, |x| source.half_width_squared(x)))
+        .map(|x| source.half_width_squared(x));
+    Some([back - front, 2.0 * widest.into_iter().fold(0.0, f64::max).sqrt()])
 }
 
 struct Table {

@@ -1,3 +1,4 @@
+use crate::predict::ConditionError;
 use microdiff_domain::DomainError;
 use thiserror::Error;
 
@@ -7,6 +8,9 @@ pub enum ProcessError {
     /// A physical value refused by the domain.
     #[error(transparent)]
     Domain(#[from] DomainError),
+    /// A setting no machine of the process is run at.
+    #[error(transparent)]
+    Setting(#[from] ConditionError),
     /// A volume with an empty axis or too many voxels.
     #[error(
         "a volume of {} x {} x {} voxels cannot be simulated; every axis needs at least 1 voxel \

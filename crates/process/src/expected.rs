@@ -8,8 +8,8 @@
 use crate::boundaries::{balling_probability, keyhole_pores_per_um};
 use crate::cross_section::{CrossSection, bead_factor};
 use crate::melt_pool::{MeltPool, forward};
-use crate::{DefectShares, Nuisance};
-use microdiff_domain::{Alloy, ProcessParameters, SpotDiameter};
+use crate::{Case, DefectShares, Nuisance};
+use microdiff_domain::{ProcessParameters, SpotDiameter};
 use std::f64::consts::{PI, SQRT_2, TAU};
 
 /// Five-point Gauss–Hermite rule for a standard normal.
@@ -26,24 +26,19 @@ const BEADS: usize = 6;
 
 /// Average pore shares of a setting under given nuisance values, all sizes of pore counted. Within
 /// about a factor of 1.5 of the simulation where the share is above 0.1 %.
-pub fn expected_shares(
-    alloy: Alloy,
-    parameters: &ProcessParameters,
-    spot: SpotDiameter,
-    nuisance: &Nuisance,
-) -> DefectShares {
-    let pool = forward(alloy, parameters, spot, nuisance);
+pub fn expected_shares(case: &Case, nuisance: &Nuisance) -> DefectShares {
+    let pool = forward(case, nuisance);
     let loose = 1.0 - nuisance.powder.packing;
     if !pool.melts() {
         return DefectShares { lack_of_fusion: loose, ..DefectShares::default() };
     }
-    let mut layers = Layers::new(&pool, parameters, nuisance);
+    let mut layers = Layers::new(&pool, &case.parameters, nuisance);
     let calm = layers.unmelted();
-    layers.balling = balling_probability(alloy, &pool, nuisance);
+    layers.balling = balling_probability(case, &pool, nuisance);
     let all = if layers.balling > 1e-3 { layers.unmelted() } else { calm };
     DefectShares {
         lack_of_fusion: loose * calm,
-        keyhole: layers.keyhole_share(spot),
+        keyhole: layers.keyhole_share(case.spot),
         gas: nuisance.gas.fraction,
         balling: loose * (all - calm).max(0.0),
     }

@@ -1,17 +1,19 @@
 //! Process parameters → melt pool, defect margins, and a virtual part under a virtual scanner.
 //!
-//! The model of laser powder bed fusion that training data come from and that posterior draws are
-//! pushed back through: measured laws for the melt pool with their measured errors, a build of
-//! fluctuating tracks with powder, keyhole, gas and balling pores, and a CT scan of it.
+//! The model that training data come from and that posterior draws are pushed back through:
+//! measured laws for the melt pool with their measured errors, a build of fluctuating tracks with
+//! powder, keyhole, gas and balling pores, and a CT scan of it. Electron beams and directed energy
+//! have a melt pool by conduction instead, which nothing measured supports: unvalidated.
 //!
 //! Beside it stands the forward question of an engineer, [`predict`], with a law of its own.
 //!
-//! Deliberately absent: heat transfer and fluid flow in time; electron beams and directed energy
-//! in the virtual build (the laws fail there; [`predict`] marks them unvalidated); files, clocks
-//! and threads of its own. The same request gives the same bytes, whatever the number of threads.
+//! Deliberately absent: heat transfer and fluid flow in time; files, clocks and threads of its own.
+//! The same request gives the same bytes, whatever the number of threads.
 
 pub mod alloy;
+mod beam;
 pub mod boundaries;
+mod case;
 pub mod constants;
 mod cross_section;
 pub mod eagar_tsai;
@@ -26,6 +28,7 @@ mod simulate;
 mod visible;
 
 pub use boundaries::{DefectMargins, defect_margins};
+pub use case::Case;
 pub use error::ProcessError;
 pub use expected::expected_shares;
 pub use melt_pool::{MeltPool, forward};
@@ -36,6 +39,6 @@ pub use nuisance::{
 pub use simulate::{
     BitDepth, DENSE_BELOW, DefectShares, GroundTruth, LABEL_BALLING, LABEL_GAS, LABEL_KEYHOLE,
     LABEL_LACK_OF_FUSION, LABEL_METAL, MAX_VOXELS, SIMULATOR_VERSION, ScanPattern, Simulation,
-    SimulationRequest, VOXEL_SIZE_UM, simulate,
+    SimulationRequest, simulate, voxel_size_um,
 };
 pub use visible::{View, visible_porosity};

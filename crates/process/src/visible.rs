@@ -6,8 +6,7 @@
 //! threshold; what they take away is left to whoever calibrates against simulated scans.
 
 use crate::random::poisson;
-use crate::{Nuisance, expected_shares};
-use microdiff_domain::{Alloy, ProcessParameters, SpotDiameter};
+use crate::{Case, Nuisance, expected_shares};
 use rand::Rng;
 use std::f64::consts::PI;
 
@@ -21,15 +20,9 @@ pub struct View {
 }
 
 /// Draws the pore volume fraction that a scan of one part would show.
-pub fn visible_porosity(
-    alloy: Alloy,
-    parameters: &ProcessParameters,
-    spot: SpotDiameter,
-    (nuisance, view): (&Nuisance, View),
-    rng: &mut impl Rng,
-) -> f64 {
-    let shares = expected_shares(alloy, parameters, spot, nuisance);
-    let keyhole_um = nuisance.keyhole.median_to_radius * 0.5 * spot.get();
+pub fn visible_porosity(case: &Case, nuisance: &Nuisance, view: View, rng: &mut impl Rng) -> f64 {
+    let shares = expected_shares(case, nuisance);
+    let keyhole_um = nuisance.keyhole.median_to_radius * 0.5 * case.spot.get();
     let gas = Sizes { median_um: nuisance.gas.median_um, ln_sd: nuisance.gas.ln_sd };
     let keyhole = Sizes { median_um: keyhole_um, ln_sd: nuisance.keyhole.ln_sd };
     shares.lack_of_fusion
@@ -70,26 +63,30 @@ fn normal_below(x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::random::{Stream, stream};
+    use microdiff_domain::{Alloy, Process, ProcessParameters, SpotDiameter};
 
     const VIEW: View = View { detection_floor_um: 12.0, volume_um3: 3e7 };
 
+    fn titanium(theta: [f64; 5]) -> Case {
+        Case {
+            process: Process::Lpbf,
+            alloy: Alloy::Ti6Al4V,
+            parameters: ProcessParameters::from_array(theta).unwrap(),
+            spot: SpotDiameter::micrometres(100.0).unwrap(),
+        }
+    }
+
     fn mean(theta: [f64; 5], view: View) -> f64 {
-        let parameters = ProcessParameters::from_array(theta).unwrap();
-        let spot = SpotDiameter::micrometres(100.0).unwrap();
-        let nuisance = Nuisance::nominal();
+        let (case, nuisance) = (titanium(theta), Nuisance::nominal(Process::Lpbf));
         let mut rng = stream(1, Stream::Pattern, 0);
-        let draws = (0..400).map(|_| {
-            visible_porosity(Alloy::Ti6Al4V, &parameters, spot, (&nuisance, view), &mut rng)
-        });
+        let draws = (0..400).map(|_| visible_porosity(&case, &nuisance, view, &mut rng));
         draws.sum::<f64>() / 400.0
     }
 
     #[test]
     fn a_fine_view_sees_what_is_expected_and_a_coarse_one_loses_the_gas() {
         let dense = [280.0, 1200.0, 30.0, 80.0, 80.0];
-        let parameters = ProcessParameters::from_array(dense).unwrap();
-        let spot = SpotDiameter::micrometres(100.0).unwrap();
-        let all = expected_shares(Alloy::Ti6Al4V, &parameters, spot, &Nuisance::nominal()).total();
+        let all = expected_shares(&titanium(dense), &Nuisance::nominal(Process::Lpbf)).total();
         let fine = mean(dense, View { detection_floor_um: 0.1, ..VIEW });
         assert!((fine / all - 1.0).abs() < 0.25, "{fine} of {all}");
         let coarse = mean(dense, View { detection_floor_um: 80.0, ..VIEW });

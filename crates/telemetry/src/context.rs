@@ -18,23 +18,29 @@ pub(crate) const NAMES: [&str; 4] = ["request_id", "trace_id", "span_id", "user_
 pub(crate) struct RequestIds {
     pub(crate) request_id: Arc<str>,
     pub(crate) trace: TraceContext,
+    trace_id: [u8; 32],
+    span_id: [u8; 16],
     /// A keyed hash; known only once the caller is.
     pub(crate) user_id: OnceLock<Arc<str>>,
 }
 
 impl RequestIds {
-    pub(crate) const fn new(request_id: Arc<str>, trace: TraceContext) -> Self {
-        Self { request_id, trace, user_id: OnceLock::new() }
+    /// `request_id` holds nothing that a log line must escape or hide.
+    pub(crate) fn new(request_id: Arc<str>, trace: TraceContext) -> Self {
+        let trace_id = hex(trace.trace_id.get());
+        let mut span_id = [0; 16];
+        span_id.copy_from_slice(&hex(trace.span_id.get().into())[16..]);
+        Self { request_id, trace, trace_id, span_id, user_id: OnceLock::new() }
     }
 
-    /// Calls `write` with the place in [`NAMES`] and the text of each id that is known.
-    pub(crate) fn each(&self, mut write: impl FnMut(usize, &str)) {
-        write(0, &self.request_id);
-        write(1, ascii(&hex(self.trace.trace_id.get())));
-        write(2, ascii(hex(self.trace.span_id.get().into()).get(16..).unwrap_or(&[])));
-        if let Some(user) = self.user_id.get() {
-            write(3, user);
-        }
+    /// The ids at the first places of [`NAMES`], which are shown as they are.
+    pub(crate) fn plain(&self) -> [&[u8]; 3] {
+        [self.request_id.as_bytes(), &self.trace_id, &self.span_id]
+    }
+
+    /// The id at the last place of [`NAMES`], whose text is the service's own choice.
+    pub(crate) fn user(&self) -> Option<(usize, &str)> {
+        self.user_id.get().map(|user| (NAMES.len() - 1, &**user))
     }
 }
 
@@ -79,13 +85,23 @@ pub(crate) fn with_current(read: impl FnOnce(&RequestIds)) {
     });
 }
 
+/// The two lower-case hexadecimal digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// The 32 lower-case hexadecimal digits of a number.
 pub(crate) fn hex(value: u128) -> [u8; 32] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 32];
-    for (byte, pair) in value.to_be_bytes().iter().zip(text.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    for (byte, pair) in value.to_be_bytes().iter().zip(text.as_chunks_mut().0) {
+        *pair = PAIRS[usize::from(*byte)];
     }
     text
 }
@@ -106,7 +122,10 @@ mod tests {
 
     fn shown() -> Vec<String> {
         let mut shown = Vec::new();
-        with_current(|ids| ids.each(|i, text| shown.push(format!("{}={text}", NAMES[i]))));
+        with_current(|ids| {
+            let plain = ids.plain().map(ascii).into_iter().enumerate();
+            shown.extend(plain.chain(ids.user()).map(|(i, text)| format!("{}={text}", NAMES[i])));
+        });
         shown
     }
 

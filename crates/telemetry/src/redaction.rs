@@ -399,9 +399,19 @@ fn same_key(extra: &str, plain: &str) -> bool {
 /// Whether one look at the bytes settles that there is nothing to find: one word without anything
 /// that a key, an address or a path has.
 fn is_plain(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
-    text.bytes().all(plain) && !has_secret_shape(text)
+    text.bytes().all(|byte| PLAIN[usize::from(byte)]) && !has_secret_shape(text)
 }
+
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'+');
+        byte += 1;
+    }
+    plain
+};
 
 /// A well-known key, or a signed token (RFC 7519).
 fn has_secret_shape(word: &str) -> bool {

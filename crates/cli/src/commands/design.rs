@@ -18,10 +18,11 @@ pub fn run(args: &DesignArgs) -> Result<(), Failure> {
     if let Some(directory) = &args.model {
         table_mode::refuse_scan(directory)?;
     }
+    args.process.check(alloy).map_err(Failure::usage)?;
     let request = DesignRequest {
         alloy,
         process: args.process,
-        known: KnownParameters::parse(&args.known, alloy).map_err(Failure::usage)?,
+        known: KnownParameters::parse(&args.known, args.process, alloy).map_err(Failure::usage)?,
         spot: args.spot,
         voxel_size: args.voxel_size,
         samples: args.samples,

@@ -69,16 +69,11 @@ fn limits(machine: Machine) -> Plane {
 /// machine's power.
 fn plane(alloy: Alloy, process: Process, machine: Option<Machine>) -> Plane {
     let range = |parameter: Parameter| {
-        let range = parameter.range(alloy);
+        let range = parameter.range(process, alloy);
         [range.low, range.high]
     };
-    let Plane { speed_mm_s, power_w: [weakest, strongest] } = match process {
-        Process::Lpbf => {
-            Plane { speed_mm_s: range(Parameter::ScanSpeed), power_w: range(Parameter::LaserPower) }
-        }
-        Process::Ebm => Plane { speed_mm_s: [500.0, 8000.0], power_w: [300.0, 2500.0] },
-        Process::Ded => Plane { speed_mm_s: [4.0, 25.0], power_w: [300.0, 2500.0] },
-    };
+    let speed_mm_s = range(Parameter::ScanSpeed);
+    let [weakest, strongest] = range(Parameter::LaserPower);
     let machine = machine.map_or(0.0, |machine| machine.limits().power_w[1]);
     Plane { speed_mm_s, power_w: [weakest, strongest.max(machine) * 1.08] }
 }

@@ -3,29 +3,22 @@
 use crate::args::SimulateArgs;
 use crate::failure::Failure;
 use crate::output;
-use microdiff_domain::ProcessParameters;
+use microdiff_domain::{BedTemperature, DomainError, ProcessParameters, SpotDiameter};
 use microdiff_imaging::io;
-use microdiff_process::{BitDepth, Nuisance, Simulation, SimulationRequest, simulate};
+use microdiff_process::{BitDepth, Case, Nuisance, Simulation, SimulationRequest, simulate};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use std::path::Path;
 
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
+    let case = case(args).map_err(Failure::usage)?;
     let nuisance = if args.nominal {
-        Nuisance::nominal()
+        Nuisance::nominal(case.process)
     } else {
-        Nuisance::draw(args.alloy, &mut ChaCha8Rng::seed_from_u64(args.seed))
+        Nuisance::draw(case.process, case.alloy, &mut ChaCha8Rng::seed_from_u64(args.seed))
     };
     let request = SimulationRequest {
-        alloy: args.alloy,
-        parameters: ProcessParameters {
-            laser_power: args.power,
-            scan_speed: args.speed,
-            layer_thickness: args.layer,
-            hatch_spacing: args.hatch,
-            bed_temperature: args.bed_temperature,
-        },
-        spot: args.spot,
+        case,
         voxel_size: args.voxel_size,
         shape: args.shape,
         seed: args.seed,
@@ -37,13 +30,33 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     write(&args.output, &request, &simulation)?;
     let truth = &simulation.truth;
     output::print(&format!(
-        "{}: {} porosity {:.3} % ({} with seed {})\n",
+        "{}: {} porosity {:.3} % ({} with seed {}{})\n",
         args.output.display(),
         truth.defect_class.name().replace('_', " "),
         100.0 * truth.porosity,
         truth.simulator,
-        truth.seed
+        truth.seed,
+        if truth.process.is_validated() { "" } else { ", unvalidated" }
     ))
+}
+
+/// The setting, with the usual spot and bed where none is given.
+fn case(args: &SimulateArgs) -> Result<Case, DomainError> {
+    args.process.check(args.alloy)?;
+    let [spot_um, bed_c] = args.process.usual_spot_um_and_bed_c(args.alloy);
+    let bed = args.bed_temperature.map_or_else(|| BedTemperature::celsius(bed_c), Ok)?;
+    Ok(Case {
+        process: args.process,
+        alloy: args.alloy,
+        parameters: ProcessParameters {
+            laser_power: args.power,
+            scan_speed: args.speed,
+            layer_thickness: args.layer,
+            hatch_spacing: args.hatch,
+            bed_temperature: bed,
+        },
+        spot: args.spot.map_or_else(|| SpotDiameter::micrometres(spot_um), Ok)?,
+    })
 }
 
 /// Refuses a place that cannot take the three files before any is written.

@@ -30,7 +30,9 @@ fn write_head(text: &mut String, document: &DesignDocument) -> std::fmt::Result 
         scan.voxel_size_um, scan.voxel_size_source
     )?;
     writeln!(text, "          sha256 {}", scan.sha256)?;
-    writeln!(text, "Alloy     {}, {}", document.request.alloy, document.request.process)?;
+    let process = document.request.process;
+    let mark = if process.is_validated() { "" } else { " (unvalidated)" };
+    writeln!(text, "Alloy     {}, {process}{mark}", document.request.alloy)?;
     write_analysis(text, &document.analysis)?;
     write!(text, "Defects   ")?;
     for class in DefectClass::ALL {
@@ -85,7 +87,7 @@ fn write_marginal(text: &mut String, design: &Design, parameter: Parameter) -> s
         return writeln!(text, "{name:<17} {value} {unit}, given as known\n");
     }
     let quantiles = document.posterior.get(parameter);
-    let range = parameter.range(document.request.alloy);
+    let range = parameter.range(document.request.process, document.request.alloy);
     let units = |draws: &[[f64; PARAMETER_COUNT]]| {
         histogram::shares(draws.iter().map(|draw| range.to_unit(draw[parameter.index()])), BINS)
     };

@@ -9,9 +9,9 @@ mod textures;
 mod trial;
 
 use crate::DesignError;
-use crate::simulated::{collect_rows, measured, request, scan_of};
+use crate::simulated::{collect_rows, measured, pair, request, scan_of};
 use microdiff_diffusion::rows::RowSet;
-use microdiff_domain::{Alloy, HatchSpacing, Parameter, Volume, VoxelSize};
+use microdiff_domain::{Alloy, HatchSpacing, Parameter, Process, Volume, VoxelSize};
 use microdiff_imaging::Voxels;
 use microdiff_imaging::filter::gaussian;
 use microdiff_process::{Imaging, SimulationRequest};
@@ -95,6 +95,8 @@ impl Foreign {
 
 /// A foreign scan as someone would hand it in.
 pub(crate) struct ForeignScan {
+    /// The process announced.
+    pub process: Process,
     pub voxels: Voxels,
     /// The voxel size announced, which may be wrong.
     pub voxel_size: VoxelSize,
@@ -103,8 +105,8 @@ pub(crate) struct ForeignScan {
 /// Draws scan `index` of a kind; the same whatever else is drawn.
 pub(crate) fn draw(kind: Foreign, index: usize, seed: u64) -> Result<ForeignScan, DesignError> {
     let rng = &mut generator(kind, index, seed);
-    let alloy = Alloy::ALL[index % Alloy::ALL.len()];
-    let mut ordinary = request(alloy, rng)?;
+    let pair = pair_for(kind, index);
+    let mut ordinary = request(pair, rng)?;
     let mut voxel_size = ordinary.voxel_size;
     let voxels = match kind {
         Foreign::Honeycomb
@@ -126,7 +128,7 @@ pub(crate) fn draw(kind: Foreign, index: usize, seed: u64) -> Result<ForeignScan
             Voxels::U16(Volume::new(ordinary.shape, noise::grey(kind, ordinary.shape, rng)?)?)
         }
     };
-    Ok(ForeignScan { voxels, voxel_size })
+    Ok(ForeignScan { process: pair.0, voxels, voxel_size })
 }
 
 /// Makes a mistake in an ordinary request; returns the voxel size to announce.
@@ -139,9 +141,9 @@ fn err(
         Foreign::VoxelTimesThree => 3.0,
         Foreign::VoxelOverThree => 1.0 / 3.0,
         _ => {
-            let widest = Parameter::HatchSpacing.range(ordinary.alloy).high;
-            let hatch = widest * (1.5 + 1.5 * rng.random::<f64>());
-            ordinary.parameters.hatch_spacing = HatchSpacing::micrometres(hatch)?;
+            let range = Parameter::HatchSpacing.range(ordinary.case.process, ordinary.case.alloy);
+            let hatch = range.high * (1.5 + 1.5 * rng.random::<f64>());
+            ordinary.case.parameters.hatch_spacing = HatchSpacing::micrometres(hatch)?;
             1.0
         }
     };
@@ -160,10 +162,20 @@ pub fn simulate_mistakes(
         let kind = Foreign::MISTAKES[index % Foreign::MISTAKES.len()];
         // The generators of later attempts lie beyond any index.
         let mut rng = generator(kind, index + (attempt << 24), seed);
-        let mut request = request(Alloy::ALL[index % Alloy::ALL.len()], &mut rng)?;
+        let mut request = request(pair_for(kind, index), &mut rng)?;
         let announced = err(kind, &mut request, &mut rng)?;
         measured(&request, announced)
     })
+}
+
+/// The process and alloy of scan `index`: all in turn, but tracks too far apart only where they can
+/// be set three times as far apart as the prior's widest.
+fn pair_for(kind: Foreign, index: usize) -> (Process, Alloy) {
+    let settable = |(process, alloy): &(Process, Alloy)| {
+        let widest = Parameter::HatchSpacing.range(*process, *alloy).high;
+        kind != Foreign::WideHatch || 3.0 * widest <= HatchSpacing::HIGH
+    };
+    (index..).map(pair).find(settable).unwrap_or(pair(index))
 }
 
 /// The generator of one scan.
@@ -207,7 +219,7 @@ mod tests {
             [(Foreign::VoxelTimesThree, 3.0), (Foreign::VoxelOverThree, 1.0 / 3.0)]
         {
             let mut rng = generator(kind, 1, 7);
-            let true_size = request(Alloy::ALL[1], &mut rng).unwrap().voxel_size.get();
+            let true_size = request(pair_for(kind, 1), &mut rng).unwrap().voxel_size.get();
             let announced = draw(kind, 1, 7).unwrap().voxel_size.get();
             assert!((announced / true_size / factor - 1.0).abs() < 1e-9);
         }

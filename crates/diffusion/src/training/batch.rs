@@ -67,7 +67,7 @@ impl Examples {
             normal: normaliser.apply(&row.descriptors),
             alloy: row.alloy,
             spot: row.spot,
-            latent: space::to_latent(&row.theta, row.alloy),
+            latent: space::to_latent(&row.theta, row.process, row.alloy),
             class: row.class,
         };
         Self(rows.iter().map(example).collect())

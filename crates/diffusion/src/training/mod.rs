@@ -25,7 +25,7 @@ use crate::{Architecture, Canary, DiffusionError, Model, SampleOptions, space};
 use batch::{Batch, Examples};
 use graph::Losses;
 use microdiff_domain::descriptor::DESCRIPTORS;
-use microdiff_domain::{Alloy, Parameter};
+use microdiff_domain::{Parameter, Process};
 use optimiser::{Average, Optimiser};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -39,7 +39,7 @@ const FEWEST_HELD_OUT: usize = 100;
 /// Rows held out that the validation loss is measured on, and noise draws of each.
 const VALIDATION_ROWS: usize = 1024;
 const VALIDATION_DRAWS: usize = 4;
-/// Training θ kept for each alloy as its prior.
+/// Training θ kept for each process and alloy as their prior.
 const PRIOR_ROWS: usize = 2048;
 /// Difference allowed between the canary's answer here and elsewhere, as a share of the range.
 const CANARY_TOLERANCE: f64 = 1e-3;
@@ -170,7 +170,7 @@ pub fn train(
         architecture: options.architecture,
         descriptors: DESCRIPTORS.map(|spec| spec.name.to_owned()).to_vec(),
         normaliser,
-        alloys: alloys.iter().map(|alloy| AlloyPrior::current(*alloy)).collect(),
+        alloys: alloys.clone(),
         training: TrainingRecord {
             simulator_version: set.simulator_version.clone(),
             rows: fitted.len(),
@@ -212,12 +212,13 @@ fn check(set: &RowSet, options: &TrainingOptions) -> Result<(), DiffusionError> 
     }
     for (index, row) in set.rows.iter().enumerate() {
         for p in Parameter::ALL {
-            let unit = p.range(row.alloy).to_unit(row.theta[p.index()]);
+            let unit = p.range(row.process, row.alloy).to_unit(row.theta[p.index()]);
             if !(-1e-6..=1.0 + 1e-6).contains(&unit) {
                 let value = row.theta[p.index()];
-                let text =
-                    format!("row {index}: {p} {value} is outside the prior of {}", row.alloy);
-                return refuse(text);
+                let (process, alloy) = (row.process, row.alloy);
+                return refuse(format!(
+                    "row {index}: {p} {value} is outside the prior of {process} {alloy}"
+                ));
             }
         }
     }
@@ -312,16 +313,17 @@ fn initial(architecture: &Architecture, rng: &mut ChaCha8Rng) -> Parameters {
     entries.collect()
 }
 
-fn priors(rows: &[&Row]) -> (Vec<Alloy>, Vec<Vec<f32>>) {
+fn priors(rows: &[&Row]) -> (Vec<AlloyPrior>, Vec<Vec<f32>>) {
     let mut alloys = Vec::new();
     let mut priors = Vec::new();
-    for alloy in Alloy::ALL {
-        let of_alloy = rows.iter().filter(|row| row.alloy == alloy).take(PRIOR_ROWS);
-        let units: Vec<f32> = of_alloy
-            .flat_map(|row| space::to_unit(&row.theta, alloy).map(|unit| unit as f32))
+    for (process, alloy) in Process::pairs() {
+        let of_pair = rows.iter().filter(|row| (row.process, row.alloy) == (process, alloy));
+        let units: Vec<f32> = of_pair
+            .take(PRIOR_ROWS)
+            .flat_map(|row| space::to_unit(&row.theta, process, alloy).map(|unit| unit as f32))
             .collect();
         if !units.is_empty() {
-            alloys.push(alloy);
+            alloys.push(AlloyPrior::current(process, alloy));
             priors.push(units);
         }
     }
@@ -330,13 +332,13 @@ fn priors(rows: &[&Row]) -> (Vec<Alloy>, Vec<Vec<f32>>) {
 
 fn with_canary(bundle: TrainedBundle) -> Result<TrainedBundle, DiffusionError> {
     let model = bundle.open()?;
-    let Some(alloy) = bundle.manifest.alloys.first().map(|prior| prior.alloy) else {
-        return Ok(bundle);
-    };
+    let Some(prior) = bundle.manifest.alloys.first() else { return Ok(bundle) };
+    let (process, alloy) = (prior.process, prior.alloy);
     let options = SampleOptions { samples: 256, steps: 16, seed: 7 };
-    let quantiles = model.canary_quantiles(alloy, &options, &mut ())?;
+    let quantiles = model.canary_quantiles((process, alloy), &options, &mut ())?;
     let SampleOptions { samples, steps, seed } = options;
-    let canary = Canary { alloy, seed, samples, steps, quantiles, tolerance: CANARY_TOLERANCE };
+    let tolerance = CANARY_TOLERANCE;
+    let canary = Canary { process, alloy, seed, samples, steps, quantiles, tolerance };
     bundle.with_manifest(|manifest| manifest.canary = Some(canary))
 }
 

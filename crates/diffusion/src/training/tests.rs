@@ -3,7 +3,7 @@ use crate::network::tests::{random_parameters, small};
 use crate::network::{KNOWN, Network, Scratch, TRUNK_INPUTS};
 use crate::{Observation, Posterior};
 use microdiff_domain::{
-    DESCRIPTOR_COUNT, DefectClass, Descriptors, KnownParameters, PARAMETER_COUNT,
+    Alloy, DESCRIPTOR_COUNT, DefectClass, Descriptors, KnownParameters, PARAMETER_COUNT,
 };
 use rand_distr::{Distribution, StandardNormal};
 use std::sync::OnceLock;
@@ -19,16 +19,17 @@ fn linear_rows(count: usize, seed: u64) -> RowSet {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = || -> f64 { StandardNormal.sample(&mut rng) };
     let mut row = |index: usize| {
-        let alloy = Alloy::ALL[index % 4];
+        let (process, alloy) = Process::pairs().nth(index % 9).unwrap();
         let latent = [0.0; PARAMETER_COUNT].map(|_: f64| draw().clamp(-4.7, 4.7));
         let mut values = [0.0; DESCRIPTOR_COUNT].map(|_: f64| draw());
         values[0] = latent[0] + latent[1] + NOISE * values[0];
         values[1] = latent[2] + NOISE * values[1];
         values.iter_mut().skip(4).for_each(|value| *value = 0.0);
         Row {
+            process,
             alloy,
             spot: None,
-            theta: space::from_latent(&latent, alloy),
+            theta: space::from_latent(&latent, process, alloy),
             descriptors: Descriptors::new(values).unwrap(),
             appearance: None,
             class: if values[0] > 0.0 { DefectClass::Keyhole } else { DefectClass::Dense },
@@ -59,14 +60,20 @@ fn ask(first: f64, second: f64, known: KnownParameters) -> Posterior {
     let mut values = [0.0; DESCRIPTOR_COUNT];
     (values[0], values[1]) = (first, second);
     let descriptors = Descriptors::new(values).unwrap();
-    let observation =
-        Observation { alloy: Alloy::In718, descriptors, appearance: None, known, spot: None };
+    let observation = Observation {
+        process: Process::Lpbf,
+        alloy: Alloy::In718,
+        descriptors,
+        appearance: None,
+        known,
+        spot: None,
+    };
     model().posterior(&observation, &SampleOptions::default(), &mut ()).unwrap()
 }
 
 /// Mean and standard deviation of a latent parameter.
 fn moments(posterior: &Posterior, parameter: Parameter) -> (f64, f64) {
-    let latent = |draw| space::to_latent(draw, Alloy::In718)[parameter.index()];
+    let latent = |draw| space::to_latent(draw, Process::Lpbf, Alloy::In718)[parameter.index()];
     let values: Vec<f64> = posterior.draws.iter().map(latent).collect();
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let square = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
@@ -131,7 +138,7 @@ fn parameters_the_scan_says_nothing_of_keep_their_prior() {
     for parameter in [Parameter::HatchSpacing, Parameter::BedTemperature] {
         close(moments(&posterior, parameter), 0.0, 1.0);
         let quantiles = posterior.quantiles(parameter);
-        let unit = |value| parameter.range(Alloy::In718).to_unit(value);
+        let unit = |value| parameter.range(Process::Lpbf, Alloy::In718).to_unit(value);
         for (found, expected) in
             [(quantiles.p05, 0.05), (quantiles.median, 0.5), (quantiles.p95, 0.95)]
         {
@@ -142,9 +149,11 @@ fn parameters_the_scan_says_nothing_of_keep_their_prior() {
 
 #[test]
 fn a_known_parameter_is_returned_exactly_and_sharpens_the_others() {
-    let range = Parameter::ScanSpeed.range(Alloy::In718);
+    let range = Parameter::ScanSpeed.range(Process::Lpbf, Alloy::In718);
     let value = range.from_unit(microdiff_domain::normal::cdf(-0.7));
-    let known = KnownParameters::NONE.with(Parameter::ScanSpeed, value, Alloy::In718).unwrap();
+    let known = KnownParameters::NONE
+        .with(Parameter::ScanSpeed, value, Process::Lpbf, Alloy::In718)
+        .unwrap();
     let posterior = ask(0.5, 0.0, known);
     assert!(posterior.draws.iter().all(|draw| draw[Parameter::ScanSpeed.index()] == value));
     let variance = 1.0 + NOISE * NOISE;

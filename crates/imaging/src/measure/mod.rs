@@ -10,6 +10,7 @@ pub(crate) mod minkowski;
 pub(crate) mod neighbours;
 pub(crate) mod pore;
 mod roughness;
+mod scanner;
 mod thickness;
 mod two_point;
 
@@ -17,5 +18,6 @@ pub use layers::{LayerPeriod, layer_period};
 pub use minkowski::{Chords, Minkowski, chords, minkowski, page_shares};
 pub use pore::{Pore, least_distance, pores};
 pub use roughness::{Roughness, Side, height_map, roughness};
+pub use scanner::{LEAST_SCANNER_AXIS, ScannerStatistics, scanner_statistics};
 pub use thickness::local_thickness;
 pub use two_point::{TwoPoint, TwoPointOptions, two_point};

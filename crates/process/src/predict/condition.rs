@@ -59,15 +59,14 @@ impl Quantity {
         }
     }
 
-    /// Smallest and largest accepted value. For laser powder bed fusion those of the units; for
-    /// the others chosen to contain the machines of the trade, from memory.
+    /// Smallest and largest accepted value. Chosen to contain the machines of the trade, from memory.
     pub fn limits(self, process: Process) -> [f64; 2] {
         match (process, self) {
-            (Process::Lpbf, Quantity::Power) => [LaserPower::LOW, LaserPower::HIGH],
-            (Process::Lpbf, Quantity::Speed) => [ScanSpeed::LOW, ScanSpeed::HIGH],
-            (Process::Lpbf, Quantity::Spot) => [SpotDiameter::LOW, SpotDiameter::HIGH],
-            (Process::Lpbf, Quantity::Layer) => [LayerThickness::LOW, LayerThickness::HIGH],
-            (Process::Lpbf, Quantity::Hatch) => [HatchSpacing::LOW, HatchSpacing::HIGH],
+            (Process::Lpbf, Quantity::Power) => [10.0, 2000.0],
+            (Process::Lpbf, Quantity::Speed) => [10.0, 10_000.0],
+            (Process::Lpbf, Quantity::Spot) => [20.0, 500.0],
+            (Process::Lpbf, Quantity::Layer) => [5.0, 500.0],
+            (Process::Lpbf, Quantity::Hatch) => [10.0, 1000.0],
             (_, Quantity::Bed) => [BedTemperature::LOW, BedTemperature::HIGH],
             (Process::Ebm, Quantity::Power) => [50.0, 6000.0],
             (Process::Ebm, Quantity::Speed) => [10.0, 20_000.0],
@@ -222,7 +221,7 @@ impl Condition {
 /// Bed temperature of a setting that gives none, °C.
 pub fn assumed_bed_c(process: Process) -> f64 {
     match process {
-        Process::Lpbf | Process::Ded => super::numbers::COLD_BED_C,
+        Process::Lpbf | Process::Ded => crate::beam::COLD_BED_C,
         Process::Ebm => 700.0,
     }
 }

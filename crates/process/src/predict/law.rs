@@ -7,7 +7,8 @@
 //! source, and the depth's exponent falls in conduction mode. The simulator keeps its own, because
 //! the bundled model was trained on it. Reasons and figures: `docs/adr/0015-prediction-law.md`.
 
-use super::numbers::{Beam, Numbers};
+use crate::alloy::properties;
+use crate::beam::{Beam, Numbers};
 use crate::melt_pool::LEAST_ENTHALPY;
 use microdiff_domain::Alloy;
 
@@ -81,7 +82,7 @@ pub struct Track {
 impl Track {
     pub(crate) fn beam(&self) -> Beam {
         let Self { alloy, power_w, speed_mm_s, spot_um, bed_c, .. } = *self;
-        Beam { alloy, power_w, speed_mm_s, spot_um, bed_c }
+        Beam { material: properties(alloy), power_w, speed_mm_s, spot_um, bed_c }
     }
 
     /// The track whose absorbed power is what `power_w` says now.

@@ -12,7 +12,6 @@ mod condition;
 mod draws;
 mod law;
 pub mod map;
-mod numbers;
 mod porosity;
 mod reference;
 pub mod score;
@@ -23,10 +22,9 @@ pub use law::{LN_DEPTH_SD, LN_WIDTH_SD, MEASURED_LAW, Track, TrackLaw, UNMEASURE
 pub use reference::{Reference, reference_extent_um};
 
 use crate::alloy::properties;
-use crate::prior::SPOT_UM;
+use crate::beam::{Beam, fixed_absorptivity};
 use draws::{DRAWS, Imperfection, imperfections, normal_quantile};
 use microdiff_domain::Process;
-use numbers::Beam;
 use porosity::{KEYHOLE_ONSET, PoreSource};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -306,11 +304,7 @@ fn spots_um(condition: &Condition) -> Vec<f64> {
     if let Some(spot) = condition.spot_um {
         return vec![spot];
     }
-    let [low, high]: [f64; 2] = match condition.process {
-        Process::Lpbf => SPOT_UM,
-        Process::Ebm => [150.0, 450.0],
-        Process::Ded => [600.0, 3000.0],
-    };
+    let [low, high] = condition.process.spot_um();
     let middle = |i: usize| (i as f64 + 0.5) / SPOT_NODES as f64;
     (0..SPOT_NODES)
         .map(|i| match condition.process {
@@ -326,9 +320,9 @@ fn mean_tracks(condition: &Condition) -> Vec<MeanTrack> {
 
 fn mean_track(condition: &Condition, spot_um: f64) -> MeanTrack {
     let Condition { alloy, process, power_w, speed_mm_s, bed_c, .. } = *condition;
-    let beam = Beam { alloy, power_w, speed_mm_s, spot_um, bed_c };
+    let beam = Beam { material: properties(alloy), power_w, speed_mm_s, spot_um, bed_c };
     let numbers = beam.numbers();
-    let fixed = strength::process_absorptivity(process, alloy);
+    let fixed = fixed_absorptivity(process, alloy);
     match process {
         Process::Lpbf => MeanTrack {
             spot_um,

@@ -8,7 +8,7 @@ use super::draws::Imperfection;
 use crate::alloy::properties;
 use crate::expected::unmelted_share;
 use crate::{MeltPool, Nuisance, TrackFluctuation};
-use microdiff_domain::{Alloy, ProcessParameters};
+use microdiff_domain::{Alloy, Process, ProcessParameters};
 use rayon::prelude::*;
 use std::f64::consts::PI;
 use std::sync::LazyLock;
@@ -155,7 +155,7 @@ impl Tables {
 }
 
 fn make((width_cv, depth_cv, balling): (f64, f64, f64)) -> Table {
-    let mut nuisance = Nuisance::nominal();
+    let mut nuisance = Nuisance::nominal(Process::Lpbf);
     nuisance.track = TrackFluctuation { width_cv, depth_cv, ..nuisance.track };
     let [width_um, depth_um] = MADE_WITH_UM;
     let pool = MeltPool {

@@ -1,8 +1,8 @@
 //! The laws a prediction is compared with, as their authors wrote them.
 
 use super::law::Track;
-use super::numbers::{Beam, rise};
-use crate::alloy::properties;
+use crate::beam::{Beam, rise};
+
 use std::f64::consts::{E, PI};
 
 /// A published law without any fit of ours.
@@ -49,9 +49,8 @@ pub fn reference_extent_um(law: Reference, track: &Track) -> [Option<f64>; 2] {
 
 /// Half a circle of `W² = 8 η P / (π e H v)`, µm.
 fn rosenthal_extent_um(beam: &Beam, absorptivity: f64) -> [f64; 2] {
-    let table = properties(beam.alloy);
-    let heat =
-        table.density * (table.heat_capacity * rise(beam.alloy, beam.bed_c) + table.fusion_heat);
+    let table = &beam.material;
+    let heat = table.density * (table.heat_capacity * rise(table, beam.bed_c) + table.fusion_heat);
     let absorbed = absorptivity * beam.power_w;
     let width = (8.0 * absorbed / (PI * E * heat * beam.speed_mm_s * 1e-3)).sqrt();
     [1e6 * width, 0.5e6 * width]

@@ -6,16 +6,15 @@
 //! texture, build height and direction are absent.
 
 use super::condition::Condition;
-use super::numbers::rise;
 use crate::alloy::properties;
+use crate::beam::{fixed_absorptivity, rise};
 use microdiff_domain::{Alloy, Process};
 use std::f64::consts::PI;
 
 /// Measured over calculated cooling rate: 0.50 ± 0.06 on 10 NIST cases (AMB2018-02, AMB2022-03).
 const COOLING_FACTOR: f64 = 0.50;
-/// Conductivity, W/(m K), and absorptivity that factor was fitted with, for nickel alloys.
+/// Conductivity that factor was fitted with for nickel alloys, W/(m K).
 const COOLING_CONDUCTIVITY: f64 = 25.0;
-const COOLING_ABSORPTIVITY: f64 = 0.65;
 /// Decay of strength and of elongation with porosity: 316L design of experiments, lack of fusion
 /// of 1.6 to 10.8 % (measured; that of strength is of the ultimate strength).
 const STRENGTH_DECAY: f64 = 7.8;
@@ -24,19 +23,6 @@ const ELONGATION_DECAY: f64 = 24.4;
 pub(crate) const YIELD_LN_SD: f64 = 0.10;
 const ELONGATION_LN_SD: [f64; 2] = [0.21, 0.35];
 
-/// Absorptivity of a beam in conduction estimates of other processes: 0.85 to 0.9 for electrons,
-/// 0.25 to 0.5 for directed energy with its powder; from memory.
-pub(crate) fn process_absorptivity(process: Process, alloy: Alloy) -> f64 {
-    match process {
-        Process::Lpbf => match alloy {
-            Alloy::AlSi10Mg => 0.40,
-            _ => COOLING_ABSORPTIVITY,
-        },
-        Process::Ebm => 0.90,
-        Process::Ded => 0.375,
-    }
-}
-
 /// Cooling rate at the liquidus behind the melt, K/s: half of Rosenthal's
 /// `2 π k v (Tl − T0)² / (η P)`.
 pub(crate) fn cooling_rate(condition: &Condition) -> f64 {
@@ -44,8 +30,8 @@ pub(crate) fn cooling_rate(condition: &Condition) -> f64 {
     // Other alloys conduct as their table says beside IN718.
     let relative = properties(alloy).conductivity / properties(Alloy::In718).conductivity;
     let conductivity = COOLING_CONDUCTIVITY * relative;
-    let absorbed = process_absorptivity(condition.process, alloy) * condition.power_w;
-    let rise = rise(alloy, condition.bed_c);
+    let absorbed = fixed_absorptivity(condition.process, alloy) * condition.power_w;
+    let rise = rise(&properties(alloy), condition.bed_c);
     COOLING_FACTOR * 2.0 * PI * conductivity * condition.speed_mm_s * 1e-3 * rise * rise / absorbed
 }
 

@@ -118,7 +118,7 @@ fn the_balling_probability_is_the_measured_logistic() {
     for speed in [300.0, 700.0, 1100.0, 1500.0] {
         let here = steel(&setting(250.0, speed));
         let beam = Beam {
-            alloy: Alloy::Ss316L,
+            material: properties(Alloy::Ss316L),
             power_w: 250.0,
             speed_mm_s: speed,
             spot_um: 90.0,

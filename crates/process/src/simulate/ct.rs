@@ -28,9 +28,10 @@ struct Scanner<'a> {
     seed: u64,
     full_scale: f32,
     blur: Vec<f32>,
-    noise_blur: Vec<f32>,
-    /// Squared distance from the rotation axis at each column, in half-diagonals.
-    radius_squared: Vec<f32>,
+    /// Within slices and along z.
+    noise_blur: [Vec<f32>; 2],
+    /// Shading at each column: 0 nearest the rotation axis, 1 farthest, by squared distance.
+    shade: Vec<f32>,
     /// Ring bin of each column.
     ring_bin: Vec<u32>,
     ring_bins: usize,
@@ -44,16 +45,17 @@ impl<'a> Scanner<'a> {
         let half_diagonal = 0.5 * ((ny * ny + nx * nx) as f64).sqrt();
         let axis = |n: usize, offset: f64| 0.5 * n as f64 + offset * half_diagonal;
         let (ay, ax) = (axis(ny, imaging.axis_offset[0]), axis(nx, imaging.axis_offset[1]));
-        let mut radius_squared = Vec::with_capacity(ny * nx);
+        let mut shade = Vec::with_capacity(ny * nx);
         let mut ring_bin = Vec::with_capacity(ny * nx);
         for y in 0..ny {
             for x in 0..nx {
                 let (dy, dx) = (y as f64 + 0.5 - ay, x as f64 + 0.5 - ax);
-                let radius = (dy * dy + dx * dx).sqrt();
-                radius_squared.push((radius / half_diagonal).powi(2) as f32);
-                ring_bin.push(radius as u32);
+                let radius_squared = dy * dy + dx * dx;
+                shade.push(radius_squared as f32);
+                ring_bin.push(radius_squared.sqrt() as u32);
             }
         }
+        unit_range(&mut shade);
         let ring_bins = ring_bin.iter().max().map_or(0, |&bin| bin as usize + 1);
         let mut scanner = Self {
             imaging,
@@ -64,8 +66,9 @@ impl<'a> Scanner<'a> {
                 BitDepth::U16 => 65535.0,
             },
             blur: gaussian(imaging.blur_voxels),
-            noise_blur: unit_variance(gaussian(imaging.noise_blur_voxels)),
-            radius_squared,
+            noise_blur: [imaging.noise_blur_voxels, imaging.noise_blur_z_voxels]
+                .map(|sd| unit_variance(gaussian(sd))),
+            shade,
             ring_bin,
             ring_bins,
             shared_rings: Vec::new(),
@@ -98,8 +101,7 @@ impl<'a> Scanner<'a> {
         let (noise_sd, ring_sd) = (imaging.noise as f32, imaging.ring as f32);
         let half = std::f32::consts::FRAC_1_SQRT_2;
         for (i, grey) in grey.iter_mut().enumerate() {
-            let level =
-                (floor + (1.0 - floor) * signal[i]) * (1.0 + cupping * self.radius_squared[i]);
+            let level = (floor + (1.0 - floor) * signal[i]) * (1.0 + cupping * self.shade[i]);
             let bin = self.ring_bin[i] as usize;
             let ring = half * ring_sd * (self.shared_rings[bin] + rings[bin]);
             let sd = noise_sd * (photons * level.max(0.0) + 1.0 - photons).sqrt();
@@ -128,20 +130,21 @@ impl<'a> Scanner<'a> {
                 *value = f32::from(metal) / 255.0;
             }
         }
-        stack.blur(&self.blur, Edge::Repeat)
+        stack.blur([&self.blur; 2], Edge::Repeat)
     }
 
     /// Noise of zero mean and unit variance. Every slice of white noise has its own stream and
     /// is shared by the slabs it reaches.
     fn noise(&self, first: usize, slices: usize) -> Vec<f32> {
         let [_, ny, nx] = self.shape;
-        let reach = self.noise_blur.len() / 2;
+        let [plane, along] = &self.noise_blur;
+        let reach = along.len() / 2;
         let mut stack = Stack::new(slices + 2 * reach, [ny, nx]);
         for (i, slice) in stack.data.chunks_exact_mut(ny * nx).enumerate() {
             let mut rng = stream(self.seed, Stream::Noise, (first + i) as u64);
             slice.fill_with(|| StandardNormal.sample(&mut rng));
         }
-        stack.blur(&self.noise_blur, Edge::Wrap)
+        stack.blur([plane, along], Edge::Wrap)
     }
 }
 
@@ -150,6 +153,17 @@ impl<'a> Scanner<'a> {
 enum Edge {
     Repeat,
     Wrap,
+}
+
+/// Maps values linearly onto 0 to 1; a single value onto 0. Without it shading would grow with the
+/// distance of the axis, to several times what was asked for at the far corner.
+fn unit_range(values: &mut [f32]) {
+    let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let range = (high - low).max(f32::MIN_POSITIVE);
+    for value in values {
+        *value = (*value - low) / range;
+    }
 }
 
 struct Stack {
@@ -162,18 +176,19 @@ impl Stack {
         Self { data: vec![0.0; slices * plan[0] * plan[1]], plan }
     }
 
-    /// Separable blur; consumes half a kernel of slices at either end.
-    fn blur(mut self, kernel: &[f32], edge: Edge) -> Vec<f32> {
+    /// Separable blur, by one kernel within slices and one along z; consumes half a kernel of
+    /// slices at either end.
+    fn blur(mut self, [plane, along]: [&[f32]; 2], edge: Edge) -> Vec<f32> {
         let page = self.plan[0] * self.plan[1];
         let mut spare = vec![0.0; page];
         for slice in self.data.chunks_exact_mut(page) {
-            blur_rows(slice, self.plan, kernel, edge);
-            blur_columns(slice, &mut spare, self.plan, (kernel, edge));
+            blur_rows(slice, self.plan, plane, edge);
+            blur_columns(slice, &mut spare, self.plan, (plane, edge));
         }
-        let slices = (self.data.len() / page + 1).saturating_sub(kernel.len());
+        let slices = (self.data.len() / page + 1).saturating_sub(along.len());
         let mut out = vec![0.0f32; slices * page];
         for (i, out) in out.chunks_exact_mut(page).enumerate() {
-            for (k, &weight) in kernel.iter().enumerate() {
+            for (k, &weight) in along.iter().enumerate() {
                 add_scaled(out, &self.data[(i + k) * page..(i + k + 1) * page], weight);
             }
         }
@@ -255,7 +270,7 @@ mod tests {
     fn a_blurred_point_keeps_its_mass_and_spreads_evenly() {
         let mut stack = Stack::new(9, [5, 5]);
         stack.data[4 * 25 + 12] = 1.0;
-        let out = stack.blur(&[0.25, 0.5, 0.25], Edge::Repeat);
+        let out = stack.blur([&[0.25, 0.5, 0.25]; 2], Edge::Repeat);
         assert_eq!(out.len(), 7 * 25);
         assert!((out.iter().sum::<f32>() - 1.0).abs() < 1e-6);
         assert_eq!(out[3 * 25 + 12], 0.125);

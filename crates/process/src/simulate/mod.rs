@@ -13,23 +13,30 @@ mod tracks;
 mod truth;
 
 use crate::melt_pool::forward;
+use crate::predict::{Condition, Setting};
 use crate::random::{Stream, stream, uniform};
-use crate::{Nuisance, ProcessError};
-use microdiff_domain::{Alloy, ProcessParameters, SpotDiameter, Volume, VoxelSize};
+use crate::{Case, Nuisance, ProcessError};
+use microdiff_domain::{Process, Volume, VoxelSize};
 use serde::{Deserialize, Serialize};
 use tracks::Build;
 pub use truth::{DENSE_BELOW, DefectShares, GroundTruth, ScanPattern};
 
 /// Version of the physics and of the random streams; it changes whenever the bytes do.
-pub const SIMULATOR_VERSION: &str = "lpbf-1";
+pub const SIMULATOR_VERSION: &str = "fusion-2";
 
 /// Largest number of voxels of one simulation. At 4 bytes a voxel for the volumes kept this is
 /// 4 GiB.
 pub const MAX_VOXELS: usize = 1 << 30;
 
-/// Accepted voxel edges, µm. Above 25 µm neither powder nor layers are resolved and the number
-/// of powder grains per voxel has no useful bound.
-pub const VOXEL_SIZE_UM: [f64; 2] = [0.5, 25.0];
+/// Accepted voxel edges, µm. Above 25 µm neither powder nor layers of a powder bed are resolved and
+/// the number of powder grains per voxel has no useful bound; directed energy has thick layers and
+/// no powder.
+pub fn voxel_size_um(process: Process) -> [f64; 2] {
+    match process {
+        Process::Lpbf | Process::Ebm => [0.5, 25.0],
+        Process::Ded => [0.5, 100.0],
+    }
+}
 
 /// Label of metal, and of powder inside a void.
 pub const LABEL_METAL: u8 = 0;
@@ -58,13 +65,9 @@ pub enum BitDepth {
 /// Everything a simulation depends on.
 #[derive(Debug, Clone)]
 pub struct SimulationRequest {
-    /// Alloy.
-    pub alloy: Alloy,
-    /// Machine setting.
-    pub parameters: ProcessParameters,
-    /// Spot diameter, 1/e².
-    pub spot: SpotDiameter,
-    /// Voxel edge, within [`VOXEL_SIZE_UM`].
+    /// Process, alloy, machine setting and spot.
+    pub case: Case,
+    /// Voxel edge, within [`voxel_size_um`].
     pub voxel_size: VoxelSize,
     /// Voxels along (z, y, x); at most [`MAX_VOXELS`] in all.
     pub shape: [usize; 3],
@@ -100,11 +103,13 @@ impl Simulation {
 ///
 /// # Errors
 /// [`ProcessError::Shape`] and [`ProcessError::VoxelSize`] for a volume that cannot be simulated,
+/// [`ProcessError::Domain`] for an alloy the process has no model of, [`ProcessError::Setting`] for
+/// a setting none of its machines is run at,
 /// [`ProcessError::Nuisance`] for a nuisance value outside what the model can represent.
 pub fn simulate(request: &SimulationRequest) -> Result<Simulation, ProcessError> {
     check(request)?;
     let nuisance = &request.nuisance;
-    let pool = forward(request.alloy, &request.parameters, request.spot, nuisance);
+    let pool = forward(&request.case, nuisance);
     let pattern = draw_pattern(request.seed);
     let build = Build::new(request, &pool, &pattern);
 
@@ -137,11 +142,24 @@ fn check(request: &SimulationRequest) -> Result<(), ProcessError> {
     if !voxels.is_some_and(|voxels| (1..=MAX_VOXELS).contains(&voxels)) {
         return Err(ProcessError::Shape { shape: request.shape, limit: MAX_VOXELS });
     }
-    let [low, high] = VOXEL_SIZE_UM;
+    let [low, high] = voxel_size_um(request.case.process);
     let value = request.voxel_size.get();
     if !(low..=high).contains(&value) {
         return Err(ProcessError::VoxelSize { value, low, high });
     }
+    let case = &request.case;
+    let [power, speed, layer, hatch, bed] = case.parameters.to_array();
+    let setting = Setting {
+        power_w: Some(power),
+        speed_mm_s: Some(speed),
+        spot_um: Some(case.spot.get()),
+        layer_um: Some(layer),
+        hatch_um: Some(hatch),
+        bed_c: Some(bed),
+    };
+    case.process.check(case.alloy)?;
+    // The units bound every process at once; each accepts less.
+    Condition::new(case.alloy, case.process, &setting)?;
     request.nuisance.check()
 }
 

@@ -13,8 +13,8 @@ use rand::RngExt;
 use rayon::prelude::*;
 use std::f64::consts::PI;
 
-/// Edge of the cells that own grains, µm; no grain is wider.
-const CELL_UM: f64 = 80.0;
+/// Least edge of the cells that own grains, µm.
+const LEAST_CELL_UM: f64 = 80.0;
 const SMALLEST_UM: f64 = 5.0;
 
 struct Grain {
@@ -92,8 +92,14 @@ fn stamp(grain: &Grain, first: usize, shape: [usize; 3], mut cover: impl FnMut(u
     }
 }
 
+/// Edge of the cells that own grains, µm; no grain is wider.
+fn cell_um(build: &Build) -> f64 {
+    (2.0 * build.nuisance.powder.median_um).max(LEAST_CELL_UM)
+}
+
 /// Which cells can put a grain into unmelted space of the slab.
 struct Cells {
+    edge_um: f64,
     count: [usize; 3],
     wanted: Vec<bool>,
 }
@@ -101,9 +107,10 @@ struct Cells {
 impl Cells {
     fn touching(build: &Build, first: usize, metal: &[u8]) -> Self {
         let [_, ny, nx] = build.shape;
+        let edge_um = cell_um(build);
         // One ring of cells around the volume, so that grains reach in from outside.
-        let count = build.shape.map(|n| (n as f64 * build.voxel / CELL_UM).ceil() as usize + 2);
-        let cell = |i: usize| ((i as f64 + 0.5) * build.voxel / CELL_UM) as usize + 1;
+        let count = build.shape.map(|n| (n as f64 * build.voxel / edge_um).ceil() as usize + 2);
+        let cell = |i: usize| ((i as f64 + 0.5) * build.voxel / edge_um) as usize + 1;
         let mut touched = vec![false; count.iter().product()];
         let columns: Vec<usize> = (0..nx).map(cell).collect();
         for (row, voxels) in metal.chunks_exact(nx).enumerate() {
@@ -125,26 +132,26 @@ impl Cells {
                 }
             }
         }
-        Self { count, wanted }
+        Self { edge_um, count, wanted }
     }
 
     /// The grains of one cell, always the same.
     fn grains(&self, build: &Build, cell: usize) -> impl Iterator<Item = Grain> {
-        let powder = build.nuisance.powder.clone();
+        let (powder, edge_um) = (build.nuisance.powder.clone(), self.edge_um);
         let mut rng = stream(build.seed, Stream::Powder, cell as u64);
         // Number-weighted median from the volume-weighted one (Hatch and Choate 1929).
         let variance = powder.ln_sd * powder.ln_sd;
         let median = powder.median_um * (-3.0 * variance).exp();
         let mean_volume = PI / 6.0 * median.powi(3) * (4.5 * variance).exp();
         let intensity = -(1.0 - powder.packing).ln() / mean_volume;
-        let count = poisson(&mut rng, intensity * CELL_UM.powi(3));
-        let corner = split(cell, self.count).map(|i| (i as f64 - 1.0) * CELL_UM);
+        let count = poisson(&mut rng, intensity * edge_um.powi(3));
+        let corner = split(cell, self.count).map(|i| (i as f64 - 1.0) * edge_um);
         let voxel = build.voxel;
         (0..count).map(move |_| {
             let diameter = (median * (powder.ln_sd * standard_normal(&mut rng)).exp())
-                .clamp(SMALLEST_UM, CELL_UM);
+                .clamp(SMALLEST_UM, edge_um);
             Grain {
-                centre: corner.map(|c| ((c + CELL_UM * rng.random::<f64>()) / voxel) as f32),
+                centre: corner.map(|c| ((c + edge_um * rng.random::<f64>()) / voxel) as f32),
                 radius: (0.5 * diameter / voxel) as f32,
             }
         })

@@ -82,7 +82,7 @@ impl LayerMap {
 
 impl Build {
     pub(super) fn new(request: &SimulationRequest, pool: &MeltPool, pattern: &ScanPattern) -> Self {
-        let parameters = &request.parameters;
+        let parameters = &request.case.parameters;
         let nuisance = request.nuisance.clone();
         let [_, ny, nx] = request.shape;
         let voxel = request.voxel_size.get();
@@ -94,11 +94,11 @@ impl Build {
             seed: request.seed,
             layer_thickness,
             hatch,
-            spot_radius: 0.5 * request.spot.get(),
+            spot_radius: 0.5 * request.case.spot.get(),
             pool: *pool,
             pattern: *pattern,
             section: CrossSection::new(pool, parameters, &nuisance.pool),
-            balling: balling_probability(request.alloy, pool, &nuisance),
+            balling: balling_probability(&request.case, pool, &nuisance),
             keyhole_pores_per_um: keyhole_pores_per_um(pool, &nuisance),
             radius: 0.5 * voxel * ((ny * ny + nx * nx) as f64).sqrt(),
             nuisance,

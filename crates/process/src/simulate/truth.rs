@@ -4,9 +4,9 @@ use super::{
     Grid, LABEL_BALLING, LABEL_GAS, LABEL_KEYHOLE, LABEL_LACK_OF_FUSION, SIMULATOR_VERSION,
     SimulationRequest,
 };
-use crate::Nuisance;
 use crate::melt_pool::MeltPool;
-use microdiff_domain::{Alloy, DefectClass, ProcessParameters, SpotDiameter, VoxelSize};
+use crate::{Case, Nuisance};
+use microdiff_domain::{Alloy, DefectClass, Process, ProcessParameters, SpotDiameter, VoxelSize};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,8 @@ pub struct GroundTruth {
     pub schema: String,
     /// Version of the simulator that made the part.
     pub simulator: String,
+    /// Process.
+    pub process: Process,
     /// Alloy.
     pub alloy: Alloy,
     /// Machine setting.
@@ -101,6 +103,14 @@ pub struct GroundTruth {
     pub defect_class: DefectClass,
     /// Model error, fluctuation and scanner.
     pub nuisance: Nuisance,
+}
+
+impl GroundTruth {
+    /// The setting the part was made at.
+    pub fn case(&self) -> Case {
+        let Self { process, alloy, parameters, spot_um, .. } = *self;
+        Case { process, alloy, parameters, spot: spot_um }
+    }
 }
 
 pub(super) fn measure(
@@ -136,9 +146,10 @@ pub(super) fn measure(
     GroundTruth {
         schema: SCHEMA.to_owned(),
         simulator: SIMULATOR_VERSION.to_owned(),
-        alloy: request.alloy,
-        parameters: request.parameters,
-        spot_um: request.spot,
+        process: request.case.process,
+        alloy: request.case.alloy,
+        parameters: request.case.parameters,
+        spot_um: request.case.spot,
         voxel_size_um: request.voxel_size,
         shape: request.shape,
         seed: request.seed,

@@ -1,5 +1,5 @@
 use crate::cases::{DENSE, KEYHOLING, UNFUSED, titanium};
-use microdiff_domain::{DefectClass, Volume};
+use microdiff_domain::{DefectClass, Process, Volume};
 use microdiff_process::{
     GroundTruth, LABEL_GAS, LABEL_KEYHOLE, LABEL_LACK_OF_FUSION, LABEL_METAL, MAX_VOXELS, Nuisance,
     Simulation, SimulationRequest, prior, simulate,
@@ -230,19 +230,19 @@ fn settings_no_machine_is_run_at_are_still_built() {
     for theta in [[2000.0, 10.0, 5.0, 10.0, 1100.0], [10.0, 10000.0, 500.0, 1000.0, 0.0]] {
         for alloy in microdiff_domain::Alloy::ALL {
             let mut request = titanium(theta, 10.0, [8; 3]);
-            request.alloy = alloy;
+            request.case.alloy = alloy;
             assert!(simulate(&request).unwrap().truth.void_fraction.is_finite());
         }
     }
 }
 
-/// What version lpbf-1 makes of one request. When this changes, so must `SIMULATOR_VERSION`: a
+/// What version fusion-2 makes of one request. When this changes, so must `SIMULATOR_VERSION`: a
 /// model names the version it was trained on. The tolerance covers other mathematics libraries.
 #[test]
 fn the_version_stands_for_these_numbers() {
     let truth =
         simulate(&titanium([180.0, 1800.0, 60.0, 140.0, 80.0], 5.0, [64; 3])).unwrap().truth;
-    assert_eq!(truth.simulator, "lpbf-1");
+    assert_eq!(truth.simulator, "fusion-2");
     assert!((truth.void_fraction - GOLDEN[0]).abs() < 1e-4, "{}", truth.void_fraction);
     assert!((truth.porosity - GOLDEN[1]).abs() < 1e-4, "{}", truth.porosity);
 }
@@ -263,18 +263,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn any_draw_of_the_prior_can_be_built(
-        seed in 0..1000u64, alloy in 0..4usize, voxel in 0.5..25.0f64,
+        seed in 0..1000u64, pair in 0..9usize, voxel in 0.5..25.0f64,
         shape in prop::array::uniform3(1..40usize),
     ) {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
-        let alloy = microdiff_domain::Alloy::ALL[alloy];
-        let case = prior::draw(alloy, rng);
+        let (process, alloy) = Process::pairs().nth(pair).unwrap();
         let mut request = titanium(DENSE, voxel, shape);
-        request.alloy = alloy;
-        request.parameters = case.parameters;
-        request.spot = case.spot;
+        request.case = prior::draw(process, alloy, rng);
         request.seed = seed;
-        request.nuisance = Nuisance::draw(alloy, rng);
+        request.nuisance = Nuisance::draw(process, alloy, rng);
         let simulation = simulate(&request).unwrap();
         prop_assert_eq!(simulation.labels.shape(), shape);
         prop_assert_eq!(simulation.scan.shape(), shape);

@@ -1,17 +1,25 @@
-use microdiff_domain::{Alloy, ProcessParameters, SpotDiameter, VoxelSize};
-use microdiff_process::{BitDepth, Nuisance, SimulationRequest};
+use microdiff_domain::{Alloy, Process, ProcessParameters, SpotDiameter, VoxelSize};
+use microdiff_process::{BitDepth, Case, Nuisance, SimulationRequest};
+
+/// A laser setting, spot 100 µm, at θ = (W, mm/s, µm layer, µm hatch, °C).
+pub fn laser(alloy: Alloy, theta: [f64; 5]) -> Case {
+    Case {
+        process: Process::Lpbf,
+        alloy,
+        parameters: ProcessParameters::from_array(theta).unwrap(),
+        spot: SpotDiameter::micrometres(100.0).unwrap(),
+    }
+}
 
 /// Ti-6Al-4V at θ = (W, mm/s, µm layer, µm hatch, °C), nominal nuisance, spot 100 µm.
 pub fn titanium(theta: [f64; 5], voxel_um: f64, shape: [usize; 3]) -> SimulationRequest {
     SimulationRequest {
-        alloy: Alloy::Ti6Al4V,
-        parameters: ProcessParameters::from_array(theta).unwrap(),
-        spot: SpotDiameter::micrometres(100.0).unwrap(),
+        case: laser(Alloy::Ti6Al4V, theta),
         voxel_size: VoxelSize::micrometres(voxel_um).unwrap(),
         shape,
         seed: 7,
         depth: BitDepth::U16,
-        nuisance: Nuisance::nominal(),
+        nuisance: Nuisance::nominal(Process::Lpbf),
     }
 }
 

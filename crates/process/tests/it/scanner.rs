@@ -30,7 +30,7 @@ fn nominal_noise_is_that_of_the_measured_scans() {
     let along_x = correlation_at(&grey, 1);
     let along_z = correlation_at(&grey, 64 * 64);
     assert!((0.64..0.73).contains(&along_x), "lag 1 {along_x}");
-    assert!((0.64..0.73).contains(&along_z), "z lag 1 {along_z}");
+    assert!((0.70..0.82).contains(&along_z), "z lag 1 {along_z}");
     let second = correlation_at(&grey, 2);
     assert!((0.18..0.37).contains(&second), "lag 2 {second}");
 }
@@ -49,25 +49,23 @@ fn nominal_pore_cores_are_half_as_grey_as_metal() {
 }
 
 #[test]
-fn cupping_changes_the_rim_by_its_stated_part() {
-    let mut request = solid_block();
-    request.nuisance.imaging.cupping = -0.08;
-    request.nuisance.imaging.air_level = 0.0;
-    let scan = simulate(&request).unwrap().scan;
-    let mean = |y: std::ops::Range<usize>, x: std::ops::Range<usize>| {
-        let mut sum = 0.0;
-        for z in 0..64 {
-            for y in y.clone() {
-                for x in x.clone() {
-                    sum += f64::from(scan.page(z)[y * 64 + x]);
-                }
-            }
+fn shading_changes_the_volume_by_its_stated_part_wherever_the_axis_is() {
+    for axis in [[0.0, 0.0], [0.7, 0.0], [-0.7, 0.7], [30.0, 0.0]] {
+        for cupping in [-0.08, 0.08] {
+            let mut request = solid_block();
+            let imaging = &mut request.nuisance.imaging;
+            (imaging.cupping, imaging.air_level, imaging.axis_offset) = (cupping, 0.0, axis);
+            (imaging.noise, imaging.ring) = (0.0, 0.0);
+            let scan = simulate(&request).unwrap().scan;
+            let page = scan.page(32);
+            let grey = |pick: fn(f64, f64) -> f64, start: f64| {
+                page.iter().map(|&g| f64::from(g)).fold(start, pick)
+            };
+            let ratio = grey(f64::max, 0.0) / grey(f64::min, 1e9);
+            let meant = if cupping > 0.0 { 1.08 } else { 1.0 / 0.92 };
+            assert!((ratio - meant).abs() < 2e-3, "{axis:?}: {ratio} for {meant}");
         }
-        sum / (64 * y.len() * x.len()) as f64
-    };
-    let change = mean(0..4, 0..4) / mean(30..34, 30..34) - 1.0;
-    // The corner patch lies at 0.88 of the squared half-diagonal.
-    assert!((-0.08..-0.06).contains(&change), "{change}");
+    }
 }
 
 #[test]

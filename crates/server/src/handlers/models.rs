@@ -30,7 +30,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
         "digest": model.digest,
         "simulator_version": model.simulator_version,
         "alloys": Alloy::ALL.map(Alloy::name),
-        "processes": Process::INFERRED.map(Process::name),
+        "processes": Process::ALL.map(Process::name),
         "evaluation": evaluation,
         "live_evaluation": app.quality.latest().as_ref().map(live),
     }]}))
@@ -66,13 +66,14 @@ fn live(found: &LiveEvaluation) -> Value {
     })
 }
 
-/// `GET /v1/alloys`: the known alloys and the range of each parameter in the prior.
+/// `GET /v1/alloys`: the known alloys and the range of each parameter in the prior; at the top for
+/// laser powder bed fusion, then by process.
 pub(crate) async fn alloys() -> Json<Value> {
-    let parameters = |alloy: Alloy| -> Vec<Value> {
+    let parameters = |process: Process, alloy: Alloy| -> Vec<Value> {
         Parameter::ALL
             .iter()
             .map(|parameter| {
-                let range = parameter.range(alloy);
+                let range = parameter.range(process, alloy);
                 json!({
                     "name": parameter.name(),
                     "key": parameter.key(),
@@ -84,9 +85,17 @@ pub(crate) async fn alloys() -> Json<Value> {
             })
             .collect()
     };
-    let alloys: Vec<Value> = Alloy::ALL
-        .iter()
-        .map(|alloy| json!({ "name": alloy.name(), "parameters": parameters(*alloy) }))
-        .collect();
-    Json(json!({ "alloys": alloys }))
+    let alloys = |process: Process| -> Vec<Value> {
+        let of = |alloy: &Alloy| json!({ "name": alloy.name(), "parameters": parameters(process, *alloy) });
+        process.alloys().iter().map(of).collect()
+    };
+    let processes = Process::ALL.map(|process| {
+        json!({
+            "name": process.name(),
+            "validated": process.is_validated(),
+            "spot_um": process.spot_um(),
+            "alloys": alloys(process),
+        })
+    });
+    Json(json!({ "alloys": alloys(Process::Lpbf), "processes": processes }))
 }

@@ -168,9 +168,9 @@ fn form() -> Value {
         "properties": {
             "scan": { "type": "string", "contentMediaType": "image/tiff", "description": "Multi-page TIFF, NRRD or MetaImage with the voxels in the same file" },
             "alloy": { "type": "string", "enum": Alloy::ALL.map(Alloy::name) },
-            "process": { "type": "string", "enum": Process::INFERRED.map(Process::name), "default": "lpbf" },
+            "process": { "type": "string", "enum": Process::ALL.map(Process::name), "default": "lpbf", "description": "Answers for ebm and ded are unvalidated" },
             "known": { "type": "string", "description": "Known parameters, as layer_thickness=30,hatch_spacing=140" },
-            "spot_um": { "type": "number", "description": "Laser spot diameter, µm" },
+            "spot_um": { "type": "number", "description": "Spot diameter, µm" },
             "voxel_size_um": { "type": "number", "description": "Voxel size, µm, if the file does not say" },
             "samples": {
                 "type": "integer", "default": DesignRequest::DEFAULT_SAMPLES,

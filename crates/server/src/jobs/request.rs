@@ -14,7 +14,7 @@ pub struct JobRequest {
     /// Parameters that are known, as `layer_thickness=30,hatch_spacing=140`.
     #[serde(default)]
     pub known: String,
-    /// Laser spot diameter.
+    /// Spot diameter.
     pub spot_um: Option<SpotDiameter>,
     /// Voxel size, if the file does not say.
     pub voxel_size_um: Option<VoxelSize>,
@@ -42,14 +42,16 @@ impl JobRequest {
         })?;
         let alloy: Alloy = alloy.parse().map_err(|error| refused(&error))?;
         let process =
-            fields.get("process").map_or(Ok(Process::Lpbf), |name| Process::inferred(name));
+            fields.get("process").map_or(Ok(Process::Lpbf), |name| name.parse::<Process>());
+        let process = process.map_err(|error| refused(&error))?;
+        process.check(alloy).map_err(|error| refused(&error))?;
         let known = fields.get("known").map_or("", |known| known.trim()).to_owned();
-        read_known(&known, alloy).map_err(|error| refused(&error))?;
+        read_known(&known, process, alloy).map_err(|error| refused(&error))?;
         let spot = number(fields, "spot_um")?.map(SpotDiameter::micrometres).transpose();
         let voxel = number(fields, "voxel_size_um")?.map(VoxelSize::micrometres).transpose();
         Ok(Self {
             alloy,
-            process: process.map_err(|error| refused(&error))?,
+            process,
             known,
             spot_um: spot.map_err(|error| refused(&error))?,
             voxel_size_um: voxel.map_err(|error| refused(&error))?,
@@ -64,17 +66,17 @@ impl JobRequest {
     /// The parameters that are known.
     ///
     /// # Errors
-    /// When they do not fit the alloy, as in a record written by an older version.
+    /// When they do not fit the process and alloy, as in a record written by an older version.
     pub fn known(&self) -> Result<KnownParameters, DomainError> {
-        read_known(&self.known, self.alloy)
+        read_known(&self.known, self.process, self.alloy)
     }
 }
 
-fn read_known(text: &str, alloy: Alloy) -> Result<KnownParameters, DomainError> {
+fn read_known(text: &str, process: Process, alloy: Alloy) -> Result<KnownParameters, DomainError> {
     if text.is_empty() {
         return Ok(KnownParameters::NONE);
     }
-    KnownParameters::parse(text, alloy)
+    KnownParameters::parse(text, process, alloy)
 }
 
 fn refused(error: &DomainError) -> Problem {
@@ -151,7 +153,8 @@ mod tests {
         let refusal = |name, value| read(&[("alloy", "316L"), (name, value)]).unwrap_err();
         assert!(read(&[]).unwrap_err().contains("known: Ti-6Al-4V"));
         assert!(read(&[("alloy", "brass")]).unwrap_err().contains("known: Ti-6Al-4V"));
-        assert!(refusal("process", "ebm").contains("known: lpbf"));
+        assert!(refusal("process", "casting").contains("known: lpbf, ebm, ded"));
+        assert!(refusal("process", "ebm").contains("known: Ti-6Al-4V, IN718"));
         assert!(refusal("known", "hatch_spacing=1000").contains("outside 50 to 200 um"));
         assert!(refusal("voxel_size_um", "0").contains("outside 0.05 to 1000 um"));
         assert!(refusal("voxel_size_um", "NaN").contains("outside"));

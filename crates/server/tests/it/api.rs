@@ -222,6 +222,10 @@ async fn reference_routes_answer() {
     let (_, alloys) = server.get("/v1/alloys").await;
     assert_eq!(alloys["alloys"].as_array().unwrap().len(), 4);
     assert_eq!(alloys["alloys"][0]["parameters"][0]["unit"], "W");
+    assert_eq!(alloys["processes"][0]["alloys"], alloys["alloys"]);
+    assert_eq!(alloys["processes"][1]["name"], "ebm");
+    assert_eq!(alloys["processes"][1]["validated"], false);
+    assert_eq!(alloys["processes"][1]["alloys"].as_array().unwrap().len(), 2);
     let (_, page) = server.get("/").await;
     assert!(page.as_str().unwrap().contains("<h1>microdiff</h1>"));
     server.drain().await;

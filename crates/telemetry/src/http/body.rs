@@ -15,12 +15,12 @@ pin_project_lite::pin_project! {
         #[pin]
         body: B,
         // Dropped unfinished: the client left.
-        recorder: Option<Recorder>,
+        recorder: Option<Box<Recorder>>,
     }
 }
 
 impl<B: Body> RecordedBody<B> {
-    pub(super) fn new(body: B, mut recorder: Recorder) -> Self {
+    pub(super) fn new(body: B, mut recorder: Box<Recorder>) -> Self {
         // A body with nothing in it is never polled.
         if body.is_end_stream() || recorder.has_no_body() {
             recorder.complete();

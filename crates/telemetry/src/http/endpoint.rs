@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::uri::Scheme;
-use http::{Method, Uri};
+use http::Method;
 
 use crate::builtin;
 use crate::metrics::{Counter, Histogram, MetricSpec, Registry};
@@ -86,14 +85,13 @@ impl SpanNames {
 }
 
 impl Route {
-    pub(super) fn describe(&self, span: &mut Span, uri: &Uri) {
+    /// What is told of every request; `secure` by a request in absolute form.
+    pub(super) fn describe(&self, span: &mut Span, secure: bool) {
         span.rename(Arc::clone(&self.span.name));
         span.set(catalogue::METHOD.name, self.span.method);
         if let Some(route) = &self.span.route {
             span.set(catalogue::ROUTE.name, Arc::clone(route));
         }
-        // A server is told the scheme only by a request in absolute form.
-        let secure = uri.scheme() == Some(&Scheme::HTTPS);
         span.set(catalogue::SCHEME.name, if secure { "https" } else { "http" });
     }
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 use axum::extract::MatchedPath;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
@@ -24,7 +25,7 @@ use crate::audit::UserId;
 use crate::context::{self, RequestIds, ascii, hex};
 use crate::metrics::{Gauge, MetricSpec, Registry};
 use crate::redaction::Scrubber;
-use crate::traces::{SpanKind, TraceContext, TraceId, Tracer, catalogue};
+use crate::traces::{SpanKind, TraceId, Tracer};
 use crate::{Telemetry, builtin};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -138,36 +139,33 @@ impl Own {
         shared.endpoint(path).route(request.method(), &shared.rows, &shared.registry)
     }
 
-    fn begin<B>(&self, request: &mut Request<B>) -> Recorder {
+    fn begin<B>(&self, request: &mut Request<B>) -> Box<Recorder> {
         let started = Instant::now();
         let shared = &self.shared;
         let route = self.route(request);
         let parent = shared.tracer.caller(request.headers());
         let request_id = shared.request_id(request.headers());
-        let mut span = shared.tracer.start("request", SpanKind::Server, parent);
-        if span.is_recording() {
-            route.describe(&mut span, request.uri());
-            span.set(catalogue::REQUEST_ID.name, Arc::clone(&request_id));
-        }
+        let span = shared.tracer.start_at(started, "request", SpanKind::Server, parent);
         let ids = Arc::new(RequestIds::new(Arc::clone(&request_id), span.context()));
         if let Some(UserId(user)) = request.extensions().get() {
             let _ = ids.user_id.set(Arc::clone(user));
         }
         let extension = RequestContext { request_id, span: span.parent(), ids: Arc::clone(&ids) };
         request.extensions_mut().insert(extension);
-        Recorder {
+        Box::new(Recorder {
             shared: Arc::clone(shared),
             route,
             started,
             span,
             ids,
+            secure: request.uri().scheme() == Some(&Scheme::HTTPS),
             head: Recorder::is_head(request.method()),
             status: None,
             error_type: None,
             bytes: 0,
             recorded: false,
             _in_flight: shared.in_flight.hold(),
-        }
+        })
     }
 }
 
@@ -200,10 +198,11 @@ impl Shared {
 }
 
 /// `traceresponse` has the form of `traceparent`.
-fn trace_response(trace: TraceContext) -> Option<HeaderValue> {
+fn trace_response(ids: &RequestIds) -> Option<HeaderValue> {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    text[3..35].copy_from_slice(&hex(trace.trace_id.get()));
-    text[36..52].copy_from_slice(&hex(trace.span_id.get().into())[16..]);
+    let ([_, trace_id, span_id], trace) = (ids.plain(), ids.trace);
+    text[3..35].copy_from_slice(trace_id);
+    text[36..52].copy_from_slice(span_id);
     // Level 2 of the recommendation: 1 says sampled, 2 that the trace id is random.
     text[54] += u8::from(trace.sampled) | (u8::from(trace.random) << 1);
     HeaderValue::from_bytes(&text).ok()
@@ -249,7 +248,7 @@ pin_project_lite::pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         future: F,
-        recorder: Option<Recorder>,
+        recorder: Option<Box<Recorder>>,
     }
 }
 
@@ -280,7 +279,7 @@ where
         if let Ok(id) = HeaderValue::from_str(&recorder.ids.request_id) {
             headers.insert(REQUEST_ID, id);
         }
-        if let Some(trace) = trace_response(recorder.ids.trace) {
+        if let Some(trace) = trace_response(&recorder.ids) {
             headers.insert(TRACE_RESPONSE, trace);
         }
         Poll::Ready(Ok(response.map(|body| RecordedBody::new(body, recorder))))
@@ -290,13 +289,14 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::traces::TraceContext;
 
     #[test]
     fn the_answer_names_the_trace_as_the_recommendation_writes_it() {
         for flags in ["00", "01", "02", "03"] {
             let text = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
             let context = TraceContext::parse(&text).unwrap();
-            assert_eq!(trace_response(context).unwrap(), text);
+            assert_eq!(trace_response(&RequestIds::new("id".into(), context)).unwrap(), text);
             assert_eq!(context.to_header(), text);
         }
     }

@@ -51,6 +51,8 @@ pub(super) struct Recorder {
     pub(super) started: Instant,
     pub(super) span: Span,
     pub(super) ids: Arc<RequestIds>,
+    /// Whether the request says that it came by TLS; only one in absolute form can.
+    pub(super) secure: bool,
     pub(super) head: bool,
     pub(super) status: Option<StatusCode>,
     pub(super) error_type: Option<&'static str>,
@@ -91,7 +93,8 @@ impl Recorder {
         if std::mem::replace(&mut self.recorded, true) {
             return;
         }
-        let took = self.started.elapsed();
+        let ended = Instant::now();
+        let took = ended.saturating_duration_since(self.started);
         let cancelled = self.error_type == Some("cancelled");
         let status = match self.status {
             Some(status) if !cancelled => status.as_u16(),
@@ -105,10 +108,17 @@ impl Recorder {
             .or_else(|| failed.then_some(if status == 408 { "timeout" } else { "internal" }));
         let counter = if failed { &self.route.error } else { &self.route.success };
         counter.inc();
-        self.finish_span(status, failed, error_type);
-        let context = self.span.context();
+        if failed {
+            self.span.fail(error_type.unwrap_or("internal"));
+        }
+        self.span.end_at(ended);
+        let kept = self.span.settle();
+        if kept {
+            self.describe_span(status, error_type);
+        }
         // Also of a request that is kept because it failed or was slow: it is the one looked for.
-        if context.sampled || self.span.settle() {
+        let context = self.span.context();
+        if context.sampled || kept {
             let seconds = took.as_secs_f64();
             self.route.duration.observe_traced(seconds, context.trace_id, SystemTime::now());
         } else {
@@ -127,17 +137,14 @@ impl Recorder {
         }
     }
 
-    fn finish_span(&mut self, status: u16, failed: bool, error_type: Option<&'static str>) {
-        if !self.span.is_recording() {
-            return;
-        }
+    /// Only once it is known that the span is kept: most are not.
+    fn describe_span(&mut self, status: u16, error_type: Option<&'static str>) {
+        self.route.describe(&mut self.span, self.secure);
+        self.span.set(catalogue::REQUEST_ID.name, Arc::clone(&self.ids.request_id));
         self.span.set(catalogue::STATUS.name, status);
         self.span.set(catalogue::BODY_SIZE.name, self.bytes);
         if let Some(error_type) = error_type {
             self.span.set(catalogue::ERROR_TYPE.name, error_type);
-        }
-        if failed {
-            self.span.fail(error_type.unwrap_or("internal"));
         }
     }
 

@@ -109,6 +109,20 @@ impl Fields {
         self.keys.push((slot.name, out.len()));
     }
 
+    /// Adds a text that needs neither escapes nor redaction, unless its field is there already or
+    /// its key is a secret's.
+    pub(super) fn add_plain(&mut self, slot: &Slot, text: &[u8]) {
+        if self.has(slot.name) {
+            return;
+        }
+        let out = &mut self.rendered;
+        out.extend_from_slice(&slot.text_key);
+        out.push(b'"');
+        out.extend_from_slice(if slot.secret { REDACTED.as_bytes() } else { text });
+        out.push(b'"');
+        self.keys.push((slot.name, out.len()));
+    }
+
     /// Takes over the fields of an outer span that are not there yet.
     pub(super) fn inherit(&mut self, outer: &Self) {
         let mut start = 0;

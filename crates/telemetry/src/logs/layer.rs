@@ -170,11 +170,14 @@ impl JsonLayer {
             }
         }
         context::with_current(|ids| {
-            ids.each(|index, text| {
-                if let Some(slot) = shared.ids.get(index) {
-                    fields.add_text(slot, text, &shared.scrubber);
-                }
-            });
+            for (slot, text) in shared.ids.iter().zip(ids.plain()) {
+                fields.add_plain(slot, text);
+            }
+            if let Some((index, text)) = ids.user()
+                && let Some(slot) = shared.ids.get(index)
+            {
+                fields.add_text(slot, text, &shared.scrubber);
+            }
         });
         line.extend_from_slice(&shared.schema.start);
         stamps.push(line, SystemTime::now());

@@ -30,7 +30,8 @@ pub(super) struct Record {
     pub(super) name: Text,
     pub(super) kind: SpanKind,
     pub(super) started: Instant,
-    pub(super) ended: Instant,
+    /// Nothing while the work goes on.
+    pub(super) ended: Option<Instant>,
     pub(super) attributes: SmallVec<[(&'static str, Value); USUAL_ATTRIBUTES]>,
     pub(super) dropped_attributes: u32,
     pub(super) failure: Option<Text>,
@@ -38,19 +39,19 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(
+        started: Instant,
         context: TraceContext,
         parent: Option<Parent>,
         name: Text,
         kind: SpanKind,
     ) -> Self {
-        let started = Instant::now();
         Self {
             context,
             parent,
             name,
             kind,
             started,
-            ended: started,
+            ended: None,
             attributes: SmallVec::new(),
             dropped_attributes: 0,
             failure: None,
@@ -104,7 +105,7 @@ impl Finisher {
             },
             name: self.scrubber.scrub_field("http.route", record.name.as_str()).into_owned().into(),
             start_time: self.clock.at(record.started),
-            end_time: self.clock.at(record.ended),
+            end_time: self.clock.at(record.ended.unwrap_or(record.started)),
             attributes: record.attributes.into_iter().map(|pair| self.attribute(pair)).collect(),
             dropped_attributes_count: record.dropped_attributes,
             events: SpanEvents::default(),

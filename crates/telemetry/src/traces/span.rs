@@ -52,11 +52,7 @@ impl Inner {
 
     /// Whether the first span of a piece of work, which may still run, failed or took too long.
     pub(super) fn keeps(&self, first: &Record) -> bool {
-        let age = if first.ended > first.started {
-            first.ended.duration_since(first.started)
-        } else {
-            first.started.elapsed()
-        };
+        let age = first.ended.unwrap_or_else(Instant::now).saturating_duration_since(first.started);
         first.failed() || self.keep_slower_than.is_some_and(|limit| age > limit)
     }
 
@@ -108,6 +104,17 @@ impl Tracer {
         kind: SpanKind,
         parent: Option<TraceContext>,
     ) -> Span {
+        self.start_at(Instant::now(), name, kind, parent)
+    }
+
+    /// [`Tracer::start`] for work that began at a time its caller has read from the clock.
+    pub(crate) fn start_at(
+        &self,
+        started: Instant,
+        name: impl Into<Text>,
+        kind: SpanKind,
+        parent: Option<TraceContext>,
+    ) -> Span {
         let inner = &self.inner;
         let trace_id = parent.map_or_else(TraceId::random, |parent| parent.trace_id);
         let on = inner.exporter.is_some();
@@ -129,7 +136,7 @@ impl Tracer {
         };
         let recording = hold.map(|hold| {
             let parent = parent.map(|parent| Parent { span: parent.span_id, remote: true });
-            let record = Box::new(Record::new(context, parent, name.into(), kind));
+            let record = Box::new(Record::new(started, context, parent, name.into(), kind));
             Recording { hold, record }
         });
         Span { context, recording }
@@ -254,6 +261,13 @@ impl Span {
         record.failure = Some(hold.inner().bounded("", reason.to_owned().into()));
     }
 
+    /// Says when the work ended, if its caller has read the clock; else it ends with the span.
+    pub(crate) fn end_at(&mut self, ended: Instant) {
+        if let Some(Recording { record, .. }) = &mut self.recording {
+            record.ended = Some(ended);
+        }
+    }
+
     /// Whether this span will be exported, as far as can be known now. Of the first span of a piece
     /// of work that is not sampled this *is* the decision, by its failure and its age so far, so
     /// that an exemplar written now leads somewhere; of one further in it is `false` until that
@@ -273,7 +287,7 @@ fn child(parent: TraceContext, hold: Option<&Hold>, name: impl Into<Text>, kind:
     let context = TraceContext { span_id: SpanId::random(), ..parent };
     let recording = hold.map(|hold| {
         let parent = Some(Parent { span: parent.span_id, remote: false });
-        let record = Box::new(Record::new(context, parent, name.into(), kind));
+        let record = Box::new(Record::new(Instant::now(), context, parent, name.into(), kind));
         Recording { hold: hold.share(), record }
     });
     Span { context, recording }
@@ -282,7 +296,7 @@ fn child(parent: TraceContext, hold: Option<&Hold>, name: impl Into<Text>, kind:
 impl Drop for Span {
     fn drop(&mut self) {
         let Some(Recording { hold, mut record }) = self.recording.take() else { return };
-        record.ended = Instant::now();
+        record.ended.get_or_insert_with(Instant::now);
         match hold {
             Hold::Send(inner) => inner.send(record),
             Hold::First(first) => first.end(record),

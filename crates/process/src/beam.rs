@@ -1,17 +1,21 @@
-//! Alloy, power, speed, spot and bed → the dimensionless numbers the laws are written in.
+//! Alloy, power, speed, spot and bed → the dimensionless numbers the laws are written in, and what
+//! conduction alone would melt.
+//!
+//! What the simulator ([`crate::melt_pool`]) and the prediction ([`crate::predict`]) share; each
+//! has a law of its own for laser tracks.
 
-use crate::alloy::properties;
+use crate::alloy::Properties;
 use crate::eagar_tsai::{length_to_width, width_and_depth};
-use microdiff_domain::Alloy;
+use microdiff_domain::{Alloy, Process};
 use std::f64::consts::PI;
 
 /// Bed temperature the laws take as cold, °C.
 pub(crate) const COLD_BED_C: f64 = 25.0;
 
-/// One track of a laser on a plate or a powder layer, SI where no unit is named.
+/// One track of a beam on a plate or a powder layer, SI where no unit is named.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Beam {
-    pub(crate) alloy: Alloy,
+    pub(crate) material: Properties,
     pub(crate) power_w: f64,
     pub(crate) speed_mm_s: f64,
     /// Diameter, 1/e².
@@ -19,7 +23,7 @@ pub(crate) struct Beam {
     pub(crate) bed_c: f64,
 }
 
-/// Dimensionless numbers of a track; the definitions are those of [`crate::melt_pool`].
+/// Dimensionless numbers of a track.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Numbers {
     /// Normalised enthalpy with flat absorptivity, `η P / (π H √(D v r³))`.
@@ -34,16 +38,22 @@ pub(crate) struct Numbers {
     pub(crate) keyhole: f64,
 }
 
-/// Diffusivity, m²/s.
-pub(crate) fn diffusivity(alloy: Alloy) -> f64 {
-    let table = properties(alloy);
-    table.conductivity / (table.density * table.heat_capacity)
-}
-
 /// Heating to the liquidus, K. A bed as hot as the melt is inside the units; a part that is never
 /// solid is no part.
-pub(crate) fn rise(alloy: Alloy, bed_c: f64) -> f64 {
-    (properties(alloy).liquidus_c - bed_c).max(50.0)
+pub(crate) fn rise(material: &Properties, bed_c: f64) -> f64 {
+    (material.liquidus_c - bed_c).max(50.0)
+}
+
+/// Absorptivity in conduction estimates: 0.85 to 0.9 for electrons, 0.25 to 0.5 for directed energy
+/// with its powder; from memory. For laser powder bed fusion that of the cooling rate, 0.65 as in
+/// the fit of its factor.
+pub(crate) fn fixed_absorptivity(process: Process, alloy: Alloy) -> f64 {
+    match (process, alloy) {
+        (Process::Lpbf, Alloy::AlSi10Mg) => 0.40,
+        (Process::Lpbf, _) => 0.65,
+        (Process::Ebm, _) => 0.90,
+        (Process::Ded, _) => 0.375,
+    }
 }
 
 /// Absorptivity at `y = η P/(π H v r²)`: multiple reflections in a deeper depression absorb more
@@ -54,18 +64,17 @@ fn absorptivity(flat: f64, y: f64) -> f64 {
 
 impl Beam {
     pub(crate) fn numbers(&self) -> Numbers {
-        let table = properties(self.alloy);
-        let diffusivity = diffusivity(self.alloy);
+        let table = &self.material;
+        let diffusivity = table.diffusivity();
         let (speed, radius) = (self.speed_mm_s * 1e-3, self.radius_um() * 1e-6);
         let scale = PI * (diffusivity * speed * radius.powi(3)).sqrt();
-        let volume_heat = |bed: f64| {
-            table.density * (table.heat_capacity * rise(self.alloy, bed) + table.fusion_heat)
-        };
+        let volume_heat =
+            |bed: f64| table.density * (table.heat_capacity * rise(table, bed) + table.fusion_heat);
         let absorbed = table.flat_absorptivity * self.power_w;
         let enthalpy = absorbed / (volume_heat(self.bed_c) * scale);
         let diffusion_length = (diffusivity / (speed * radius)).sqrt();
         let absorptivity = absorptivity(table.flat_absorptivity, enthalpy * diffusion_length);
-        let sensible = table.density * table.heat_capacity * rise(self.alloy, self.bed_c);
+        let sensible = table.density * table.heat_capacity * rise(table, self.bed_c);
         Numbers {
             enthalpy,
             cold_enthalpy: absorbed / (volume_heat(COLD_BED_C) * scale),
@@ -78,8 +87,8 @@ impl Beam {
     /// Length over width of the melt by conduction at a fixed absorptivity, latent heat counted:
     /// the number the balling criterion is calibrated in.
     pub(crate) fn length_to_width(&self, absorptivity: f64) -> f64 {
-        let table = properties(self.alloy);
-        let heat = table.heat_capacity * rise(self.alloy, self.bed_c) + table.fusion_heat;
+        let table = &self.material;
+        let heat = table.heat_capacity * rise(table, self.bed_c) + table.fusion_heat;
         let (b, p, _) = self.conduction(absorptivity, table.density * heat);
         length_to_width(b, p)
     }
@@ -87,15 +96,15 @@ impl Beam {
     /// Width and depth by conduction at a fixed absorptivity, µm (Eagar and Tsai 1983), with a
     /// share of the latent heat counted; zero where nothing melts.
     pub(crate) fn conduction_extent_um(&self, absorptivity: f64, latent: f64) -> [f64; 2] {
-        let table = properties(self.alloy);
-        let heat = table.heat_capacity * rise(self.alloy, self.bed_c) + latent * table.fusion_heat;
+        let table = &self.material;
+        let heat = table.heat_capacity * rise(table, self.bed_c) + latent * table.fusion_heat;
         let (b, p, a) = self.conduction(absorptivity, table.density * heat);
         width_and_depth(b, p).map_or([0.0, 0.0], |extent| extent.map(|x| x * a * 1e6))
     }
 
     /// Source strength, diffusion and 1/e radius in m, for a melt that takes `heat` J/m³.
     fn conduction(&self, absorptivity: f64, heat: f64) -> (f64, f64, f64) {
-        let diffusivity = diffusivity(self.alloy);
+        let diffusivity = self.material.diffusivity();
         let speed = self.speed_mm_s * 1e-3;
         let a = self.radius_um() * 1e-6 / std::f64::consts::SQRT_2;
         let strength = absorptivity * self.power_w
@@ -125,34 +134,12 @@ impl Beam {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Nuisance, forward};
-    use microdiff_domain::{ProcessParameters, SpotDiameter};
-
-    #[test]
-    fn the_numbers_are_those_of_the_melt_pool() {
-        for alloy in Alloy::ALL {
-            let beam =
-                Beam { alloy, power_w: 250.0, speed_mm_s: 900.0, spot_um: 80.0, bed_c: 150.0 };
-            let theta = [beam.power_w, beam.speed_mm_s, 30.0, 100.0, beam.bed_c];
-            let parameters = ProcessParameters::from_array(theta).unwrap();
-            let spot = SpotDiameter::micrometres(beam.spot_um).unwrap();
-            let pool = forward(alloy, &parameters, spot, &Nuisance::nominal());
-            let numbers = beam.numbers();
-            for (ours, theirs) in [
-                (numbers.enthalpy, pool.normalised_enthalpy),
-                (numbers.diffusion_length, pool.diffusion_length),
-                (numbers.keyhole, pool.keyhole_number),
-                (beam.length_to_width(properties(alloy).length_absorptivity), pool.length_to_width),
-            ] {
-                assert!((ours / theirs - 1.0).abs() < 1e-12, "{alloy}: {ours} {theirs}");
-            }
-        }
-    }
+    use crate::alloy::properties;
 
     #[test]
     fn absorbed_power_is_given_back() {
         let beam = Beam {
-            alloy: Alloy::Ti6Al4V,
+            material: properties(Alloy::Ti6Al4V),
             power_w: 300.0,
             speed_mm_s: 700.0,
             spot_um: 95.0,

@@ -10,7 +10,7 @@ use crate::digest::sha256_hex;
 use crate::error::one_line;
 use crate::evaluate::Evaluation;
 use crate::network::{Network, Parameters};
-use crate::outlier::{Detector, Distance};
+use crate::outlier::{Detector, Detectors, Distance, prefix};
 use crate::posterior::Canary;
 use crate::{Architecture, DiffusionError};
 use microdiff_domain::descriptor::DESCRIPTORS;
@@ -128,7 +128,7 @@ impl TrainingRecord {
 /// What the weights file holds.
 pub(crate) struct Tensors {
     pub(crate) parameters: Parameters,
-    pub(crate) detector: Detector,
+    pub(crate) detectors: Detectors,
     /// For each prior of the manifest, positions of training rows in the prior's ranges, (any, 5).
     pub(crate) priors: Vec<Vec<f32>>,
 }
@@ -137,7 +137,7 @@ pub(crate) struct Tensors {
 pub(crate) struct Parts {
     pub(crate) manifest: Manifest,
     pub(crate) network: Network,
-    pub(crate) detector: Detector,
+    pub(crate) detectors: Detectors,
     pub(crate) priors: Vec<Vec<f32>>,
     pub(crate) digest: String,
 }
@@ -197,11 +197,10 @@ impl BundleFiles {
             return Err(DiffusionError::bundle("weights do not have the manifest's SHA-256"));
         }
         let tensors = tensors(&self.weights, &manifest)?;
-        tensors.detector.check()?;
         Ok(Parts {
             network: Network::new(manifest.architecture, &tensors.parameters)?,
             manifest,
-            detector: tensors.detector,
+            detectors: tensors.detectors,
             priors: tensors.priors,
             digest: self.digest(),
         })
@@ -275,7 +274,7 @@ fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError>
             view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         all.insert(name.to_owned(), (view.shape().to_vec(), values));
     }
-    let detector = detector(&mut all)?;
+    let detectors = detectors(&mut all, manifest)?;
     let mut priors = Vec::new();
     for prior in &manifest.alloys {
         let values = take(&mut all, &prior.tensor(), PARAMETER_COUNT)?;
@@ -294,7 +293,7 @@ fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError>
         parameters.insert(name, values);
     }
     match all.keys().next() {
-        None => Ok(Tensors { parameters, detector, priors }),
+        None => Ok(Tensors { parameters, detectors, priors }),
         Some(name) => {
             Err(DiffusionError::bundle(format!("unknown tensor {} in the weights", one_line(name))))
         }
@@ -315,22 +314,32 @@ fn take(all: &mut Named, name: &str, columns: usize) -> Result<Vec<f32>, Diffusi
     Ok(values)
 }
 
-/// Takes the out-of-distribution reference. What later versions added may be absent.
-fn detector(all: &mut Named) -> Result<Detector, DiffusionError> {
-    let mut optional = |name: &str, columns: usize| match all.contains_key(name) {
-        true => take(all, name, columns),
-        false => Ok(Vec::new()),
+/// Takes the out-of-distribution references: one for all processes, or one for each.
+fn detectors(all: &mut Named, manifest: &Manifest) -> Result<Detectors, DiffusionError> {
+    let has = |process: Option<Process>| all.contains_key(&format!("{}factor", prefix(process)));
+    let each = Process::ALL.into_iter().map(Some).filter(|process| has(*process));
+    let found: Vec<Option<Process>> = if has(None) { vec![None] } else { each.collect() };
+    let list = found.into_iter().map(|process| Ok((process, detector(all, &prefix(process))?)));
+    let list = list.collect::<Result<Vec<_>, DiffusionError>>()?;
+    Detectors::new(list, manifest.alloys.iter().map(|prior| prior.process))
+}
+
+/// Takes one of them. What later versions added may be absent.
+fn detector(all: &mut Named, prefix: &str) -> Result<Detector, DiffusionError> {
+    let mut optional = |name: &str, columns: usize| {
+        let name = format!("{prefix}{name}");
+        if all.contains_key(&name) { take(all, &name, columns) } else { Ok(Vec::new()) }
     };
-    let mut detector = Detector::default();
-    detector.scaling = optional("ood.scaling", APPEARANCE_COUNT)?;
+    let scaling = optional("scaling", APPEARANCE_COUNT)?;
+    let mut detector = Detector { scaling, ..Detector::default() };
     let columns = detector.columns();
-    detector.bounds = optional("ood.bounds", columns)?;
-    detector.mistaken = optional("ood.mistaken", columns)?;
+    detector.bounds = optional("bounds", columns)?;
+    detector.mistaken = optional("mistaken", columns)?;
     for (distance, held) in Distance::ALL.into_iter().zip(&mut detector.held) {
         *held = optional(distance.tensor(), 1)?;
     }
-    detector.factor = take(all, "ood.factor", DESCRIPTOR_COUNT)?;
-    detector.reference = take(all, "ood.reference", columns)?;
+    detector.factor = take(all, &format!("{prefix}factor"), DESCRIPTOR_COUNT)?;
+    detector.reference = take(all, &format!("{prefix}reference"), columns)?;
     Ok(detector)
 }
 
@@ -346,26 +355,25 @@ pub(crate) fn weights(
         let values = tensors.parameters.get(&name).map_or(&[][..], Vec::as_slice);
         list.push((name, shape, values));
     }
-    let detector = &tensors.detector;
     let mut add = |name: String, columns: usize, values| {
         let values: &Vec<f32> = values;
         list.push((name, [values.len() / columns, columns], values));
     };
-    let columns = detector.columns();
-    add("ood.factor".into(), DESCRIPTOR_COUNT, &detector.factor);
-    add("ood.reference".into(), columns, &detector.reference);
-    add("ood.bounds".into(), columns, &detector.bounds);
-    if !detector.mistaken.is_empty() {
-        add("ood.mistaken".into(), columns, &detector.mistaken);
-    }
-    if !detector.scaling.is_empty() {
-        add("ood.scaling".into(), APPEARANCE_COUNT, &detector.scaling);
-    }
-    for (distance, held) in Distance::ALL.into_iter().zip(&detector.held) {
-        if held.is_empty() {
-            continue;
+    for (prefix, detector) in tensors.detectors.iter() {
+        let columns = detector.columns();
+        let mut arrays = vec![
+            ("factor", DESCRIPTOR_COUNT, &detector.factor),
+            ("reference", columns, &detector.reference),
+            ("bounds", columns, &detector.bounds),
+            ("mistaken", columns, &detector.mistaken),
+            ("scaling", APPEARANCE_COUNT, &detector.scaling),
+        ];
+        let held = Distance::ALL.into_iter().zip(&detector.held);
+        arrays.extend(held.map(|(distance, held)| (distance.tensor(), 1, held)));
+        // An array that is not there has no tensor.
+        for (name, columns, values) in arrays.into_iter().filter(|(.., v)| !v.is_empty()) {
+            add(format!("{prefix}{name}"), columns, values);
         }
-        add(distance.tensor().into(), 1, held);
     }
     for (prior, values) in priors.iter().zip(&tensors.priors) {
         add(prior.tensor(), PARAMETER_COUNT, values);

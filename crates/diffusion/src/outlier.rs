@@ -9,8 +9,11 @@
 //!
 //! Bundles made before the appearance was measured hold two distances of the descriptors alone.
 
+mod by_process;
 #[cfg(any(test, feature = "train"))]
 mod fit;
+
+pub(crate) use by_process::{Detectors, prefix};
 
 use crate::DiffusionError;
 use microdiff_domain::{APPEARANCE_COUNT, Appearance, DESCRIPTOR_COUNT};
@@ -68,14 +71,14 @@ impl Distance {
         Distance::Mistake,
     ];
 
-    /// Name of its held-out distances in a bundle.
+    /// End of the name of its held-out distances in a bundle.
     pub(crate) fn tensor(self) -> &'static str {
         match self {
-            Distance::Mahalanobis => "ood.mahalanobis",
-            Distance::Neighbour => "ood.neighbour",
-            Distance::Appearance => "ood.appearance",
-            Distance::Beyond => "ood.beyond",
-            Distance::Mistake => "ood.mistake",
+            Distance::Mahalanobis => "mahalanobis",
+            Distance::Neighbour => "neighbour",
+            Distance::Appearance => "appearance",
+            Distance::Beyond => "beyond",
+            Distance::Mistake => "mistake",
         }
     }
 

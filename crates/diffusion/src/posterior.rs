@@ -201,7 +201,7 @@ impl Model {
     /// The distribution of each descriptor over a thousand of the training scans.
     pub fn reference(&self) -> DescriptorReference {
         let normaliser = self.parts.manifest.normaliser.clone();
-        DescriptorReference::new(normaliser, &self.parts.detector.descriptors())
+        DescriptorReference::new(normaliser, &self.parts.detectors.descriptors())
     }
 
     /// Draws from the posterior. Announces [`Phase::Encode`], [`Phase::Sample`] and
@@ -247,19 +247,33 @@ impl Model {
 
         observer.begin(Phase::Check);
         let out_of_distribution =
-            self.parts.detector.judge(&normal, observation.appearance.as_ref());
+            self.judge(observation.process, &normal, observation.appearance.as_ref())?;
         observer.end(Phase::Check);
         Ok(Posterior { draws, defects, out_of_distribution })
     }
 
-    /// Whether a scan looks like the simulations the model learnt from, without a draw.
+    /// Whether a scan looks like the simulations of a process the model learnt from, without a
+    /// draw. Refuses a process it did not learn.
     pub fn out_of_distribution(
         &self,
+        process: Process,
         descriptors: &Descriptors,
         appearance: Option<&Appearance>,
-    ) -> OutOfDistribution {
+    ) -> Result<OutOfDistribution, DiffusionError> {
         let normal = self.parts.manifest.normaliser.apply(descriptors);
-        self.parts.detector.judge(&normal, appearance)
+        self.judge(process, &normal, appearance)
+    }
+
+    fn judge(
+        &self,
+        process: Process,
+        normal: &[f64; microdiff_domain::DESCRIPTOR_COUNT],
+        appearance: Option<&Appearance>,
+    ) -> Result<OutOfDistribution, DiffusionError> {
+        let detector = self.parts.detectors.of(process).ok_or_else(|| {
+            DiffusionError::bundle(format!("no out-of-distribution reference for {process}"))
+        })?;
+        Ok(detector.judge(normal, appearance))
     }
 
     fn check(&self, observation: &Observation) -> Result<Known, DiffusionError> {

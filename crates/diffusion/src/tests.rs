@@ -5,7 +5,7 @@ use crate::bundle::{
 };
 use crate::condition::Normaliser;
 use crate::network::tests::{random_parameters, small};
-use crate::outlier::{Detector, Seen};
+use crate::outlier::{Detectors, Seen};
 use crate::{Model, Observation, SampleOptions};
 use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_domain::{
@@ -29,7 +29,13 @@ fn files() -> &'static BundleFiles {
         ];
         let tensors = Tensors {
             parameters: random_parameters(&small(), 11),
-            detector: Detector::fit(&seen[..100], &seen[100..250], &seen[250..]),
+            detectors: Detectors::fit(
+                &[Process::Lpbf, Process::Ebm],
+                100,
+                [&|_| seen[..100].to_vec(), &|_| seen[100..250].to_vec(), &|_| {
+                    seen[250..].to_vec()
+                }],
+            ),
             priors: vec![vec![0.5; 10 * PARAMETER_COUNT]; 2],
         };
         let manifest = Manifest {

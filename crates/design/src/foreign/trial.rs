@@ -46,9 +46,12 @@ pub(crate) fn run(
     (count, seed): (usize, u64),
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Trial, DesignError> {
-    let alarm =
-        |row: &&Row| model.out_of_distribution(&row.descriptors, row.appearance.as_ref()).flagged;
-    let false_alarms = rows.iter().filter(alarm).count();
+    let mut false_alarms = 0;
+    for row in rows {
+        let appearance = row.appearance.as_ref();
+        let seen = model.out_of_distribution(row.process, &row.descriptors, appearance)?;
+        false_alarms += usize::from(seen.flagged);
+    }
     let mut outcomes = Vec::with_capacity(Foreign::ALL.len());
     for kind in Foreign::ALL {
         let verdicts: Result<Vec<Verdict>, DesignError> = (0..count)
@@ -75,6 +78,7 @@ fn judge(model: &Model, foreign: &ForeignScan) -> Result<Verdict, DesignError> {
     let Ok(analysis) = analyze(&scan, foreign.voxel_size, &options, &mut ()) else {
         return Ok(Verdict::Refused);
     };
-    let seen = model.out_of_distribution(&analysis.descriptors, Some(&analysis.appearance));
+    let (descriptors, appearance) = (&analysis.descriptors, &analysis.appearance);
+    let seen = model.out_of_distribution(foreign.process, descriptors, Some(appearance))?;
     Ok(if seen.flagged { Verdict::Flagged } else { Verdict::Passed })
 }

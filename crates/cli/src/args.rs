@@ -204,6 +204,10 @@ pub struct EvaluateArgs {
     /// Model bundle to score instead of the built-in one
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+    /// Instead of skill: how many of so many scans of each foreign kind are flagged as out of
+    /// distribution, beside how many of the simulations
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub foreign: Option<u32>,
     /// Posterior draws per scan
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(64..=100_000))]
     pub samples: u32,
@@ -262,6 +266,11 @@ pub struct TrainArgs {
     #[cfg(feature = "train")]
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub held_out: u32,
+    /// Simulated scans with a wrong voxel size or tracks too far apart, for the out-of-distribution
+    /// check alone
+    #[cfg(feature = "train")]
+    #[arg(long, default_value_t = 1536, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub mistakes: u32,
     /// Optimiser steps
     #[cfg(feature = "train")]
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -10,7 +10,7 @@ use crate::predictive::{PredictiveSummary, Question};
 use crate::quality::{self, QualitySummary};
 use crate::stopwatch::Stopwatch;
 use crate::validation::ValidationSet;
-use crate::{DesignError, DesignRequest, bundled};
+use crate::{DesignError, DesignRequest, bundled, foreign};
 use microdiff_diffusion::evaluate::{Comparison, EvaluateOptions, Evaluation, compare, evaluate};
 use microdiff_diffusion::rows::Row;
 use microdiff_diffusion::{
@@ -141,6 +141,17 @@ impl Designer {
         dense(&self.model, rows, scans, draws)
     }
 
+    /// Tries the out-of-distribution check on ordinary rows and on so many foreign scans of each
+    /// kind from a seed; `progress` hears (kinds done, kinds).
+    pub fn try_foreign(
+        &self,
+        rows: &[Row],
+        count_and_seed: (usize, u64),
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<foreign::Trial, DesignError> {
+        foreign::run(&self.model, rows, count_and_seed, progress)
+    }
+
     /// Puts the phantom scan through analysis and model and compares with the recorded answer.
     pub fn canary(&self) -> Result<CanaryReport, DesignError> {
         self.phantom.check(&self.model)
@@ -268,6 +279,7 @@ pub(crate) fn infer(
         process: request.process,
         alloy: request.alloy,
         descriptors: analysis.descriptors.clone(),
+        appearance: Some(analysis.appearance.clone()),
         known: request.known,
         spot: request.spot,
         machine: request.machine,

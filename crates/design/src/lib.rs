@@ -10,6 +10,7 @@ mod designer;
 mod digest;
 mod document;
 mod error;
+pub mod foreign;
 mod notes;
 mod phantom;
 mod predictive;

@@ -3,7 +3,7 @@
 
 use crate::DesignError;
 use microdiff_diffusion::rows::{Row, RowSet};
-use microdiff_domain::{Alloy, DomainError, Process, VoxelSize};
+use microdiff_domain::{Alloy, DefectClass, DomainError, Process, VoxelSize};
 use microdiff_imaging::{AnalysisOptions, ImagingError, Scan, Voxels, analyze};
 use microdiff_process::{BitDepth, SIMULATOR_VERSION, SimulationRequest, prior, simulate};
 use rand::{Rng, RngExt};
@@ -23,7 +23,7 @@ fn voxel_um(process: Process) -> [f64; 2] {
 
 /// The process and alloy of row `index`: every pair in turn, those of laser powder bed fusion twice
 /// in a round, since they are asked about most and alone have measurements behind them.
-fn pair(index: usize) -> (Process, Alloy) {
+pub(crate) fn pair(index: usize) -> (Process, Alloy) {
     let validated = Process::pairs().filter(|(process, _)| process.is_validated());
     let round: Vec<(Process, Alloy)> = Process::pairs().chain(validated).collect();
     round[index % round.len()]
@@ -44,11 +44,43 @@ pub fn simulate_rows(
     seed: u64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<RowSet, DesignError> {
+    let generator = |index: usize| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(index as u64);
+        rng
+    };
+    collect_rows(count, progress, |index, attempt| {
+        // Each attempt goes on where the last one ended.
+        let rng = &mut generator(index);
+        let pair = pair(index);
+        let mut drawn = request(pair, rng)?;
+        for _ in 0..attempt {
+            drawn = request(pair, rng)?;
+        }
+        measured(&drawn, drawn.voxel_size)
+    })
+}
+
+/// Rows by index and attempt, on all cores.
+pub(crate) fn collect_rows(
+    count: usize,
+    progress: &mut dyn FnMut(usize),
+    row: impl Fn(usize, usize) -> Result<Result<Row, ImagingError>, DesignError> + Sync,
+) -> Result<RowSet, DesignError> {
+    let tried = |index: usize| {
+        let mut refusal = None;
+        for attempt in 0..TRIES {
+            match row(index, attempt)? {
+                Ok(row) => return Ok(row),
+                Err(error) => refusal = Some(error),
+            }
+        }
+        Err(refusal.map_or(DesignError::NoRow { index }, DesignError::Scan))
+    };
     let mut rows = Vec::with_capacity(count);
     while rows.len() < count {
         let next = rows.len()..count.min(rows.len() + CHUNK);
-        let chunk: Result<Vec<Row>, DesignError> =
-            next.into_par_iter().map(|index| row(index, seed)).collect();
+        let chunk: Result<Vec<Row>, DesignError> = next.into_par_iter().map(tried).collect();
         rows.extend(chunk?);
         progress(rows.len());
     }
@@ -58,22 +90,8 @@ pub fn simulate_rows(
 /// Tries before a row is given up; none is expected to need more than a few.
 const TRIES: usize = 100;
 
-fn row(index: usize, seed: u64) -> Result<Row, DesignError> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(index as u64);
-    let pair = pair(index);
-    let mut refusal = None;
-    for _ in 0..TRIES {
-        match measured(&request(pair, &mut rng)?)? {
-            Ok(row) => return Ok(row),
-            Err(error) => refusal = Some(error),
-        }
-    }
-    Err(refusal.map_or(DesignError::NoRow { index }, DesignError::Scan))
-}
-
 /// Draws a case from the training prior ([`prior::draw_mixed`]) and a scanner to look at it.
-fn request(
+pub(crate) fn request(
     (process, alloy): (Process, Alloy),
     rng: &mut ChaCha8Rng,
 ) -> Result<SimulationRequest, DomainError> {
@@ -97,25 +115,43 @@ fn shape(rng: &mut impl Rng) -> [usize; 3] {
         .map(|axis| axis.clamp(AXIS[0], AXIS[1]).round() as usize)
 }
 
-fn log_uniform(rng: &mut impl Rng, [low, high]: [f64; 2]) -> f64 {
+pub(crate) fn log_uniform(rng: &mut impl Rng, [low, high]: [f64; 2]) -> f64 {
     low * (rng.random::<f64>() * (high / low).ln()).exp()
 }
 
-/// Simulates and measures; the inner error is the analysis refusing the scan.
-fn measured(request: &SimulationRequest) -> Result<Result<Row, ImagingError>, DesignError> {
-    let simulation = simulate(request)?;
-    let voxels = match request.depth {
-        BitDepth::U16 => Voxels::U16(simulation.scan),
-        BitDepth::U8 => Voxels::U8(simulation.scan_u8()?),
-    };
-    let scan = Scan::in_memory(voxels, Some(request.voxel_size));
-    let analysis = analyze(&scan, request.voxel_size, &AnalysisOptions::default(), &mut ());
+/// Simulates and measures with a voxel size that need not be true; the inner error is the analysis
+/// refusing the scan.
+pub(crate) fn measured(
+    request: &SimulationRequest,
+    announced: VoxelSize,
+) -> Result<Result<Row, ImagingError>, DesignError> {
+    let Simulated { voxels, class } = scan_of(request)?;
+    let scan = Scan::in_memory(voxels, Some(announced));
+    let analysis = analyze(&scan, announced, &AnalysisOptions::default(), &mut ());
     Ok(analysis.map(|analysis| Row {
         process: request.case.process,
         alloy: request.case.alloy,
         spot: Some(request.case.spot),
         theta: request.case.parameters.to_array(),
         descriptors: analysis.descriptors,
-        class: simulation.truth.defect_class,
+        appearance: Some(analysis.appearance),
+        class,
     }))
+}
+
+/// A simulated scan and its true dominant defect.
+pub(crate) struct Simulated {
+    pub voxels: Voxels,
+    pub class: DefectClass,
+}
+
+/// Simulates a request.
+pub(crate) fn scan_of(request: &SimulationRequest) -> Result<Simulated, DesignError> {
+    let simulation = simulate(request)?;
+    let class = simulation.truth.defect_class;
+    let voxels = match request.depth {
+        BitDepth::U16 => Voxels::U16(simulation.scan),
+        BitDepth::U8 => Voxels::U8(simulation.scan_u8()?),
+    };
+    Ok(Simulated { voxels, class })
 }

@@ -235,7 +235,10 @@ pub(crate) fn predict(
     samples: usize,
     seed: u64,
 ) -> Result<Vec<crate::predictive::Predicted>, DesignError> {
-    let observation = Observation::new(row.process, row.alloy, row.descriptors.clone());
+    let observation = Observation {
+        appearance: row.appearance.clone(),
+        ..Observation::new(row.process, row.alloy, row.descriptors.clone())
+    };
     let options = SampleOptions { samples, steps: SCORE.steps, seed };
     let posterior = model.posterior(&observation, &options, &mut ())?;
     Question {

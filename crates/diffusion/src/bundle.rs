@@ -10,12 +10,12 @@ use crate::digest::sha256_hex;
 use crate::error::one_line;
 use crate::evaluate::Evaluation;
 use crate::network::{Network, Parameters};
-use crate::outlier::Detector;
+use crate::outlier::{Detector, Detectors, Distance, prefix};
 use crate::posterior::Canary;
 use crate::{Architecture, DiffusionError};
 use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_domain::{
-    Alloy, DESCRIPTOR_COUNT, PARAMETER_COUNT, Parameter, ParameterRange, Process,
+    APPEARANCE_COUNT, Alloy, DESCRIPTOR_COUNT, PARAMETER_COUNT, Parameter, ParameterRange, Process,
 };
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -128,7 +128,7 @@ impl TrainingRecord {
 /// What the weights file holds.
 pub(crate) struct Tensors {
     pub(crate) parameters: Parameters,
-    pub(crate) detector: Detector,
+    pub(crate) detectors: Detectors,
     /// For each prior of the manifest, positions of training rows in the prior's ranges, (any, 5).
     pub(crate) priors: Vec<Vec<f32>>,
 }
@@ -137,7 +137,7 @@ pub(crate) struct Tensors {
 pub(crate) struct Parts {
     pub(crate) manifest: Manifest,
     pub(crate) network: Network,
-    pub(crate) detector: Detector,
+    pub(crate) detectors: Detectors,
     pub(crate) priors: Vec<Vec<f32>>,
     pub(crate) digest: String,
 }
@@ -197,11 +197,10 @@ impl BundleFiles {
             return Err(DiffusionError::bundle("weights do not have the manifest's SHA-256"));
         }
         let tensors = tensors(&self.weights, &manifest)?;
-        tensors.detector.check()?;
         Ok(Parts {
             network: Network::new(manifest.architecture, &tensors.parameters)?,
             manifest,
-            detector: tensors.detector,
+            detectors: tensors.detectors,
             priors: tensors.priors,
             digest: self.digest(),
         })
@@ -265,7 +264,7 @@ fn manifest(bytes: &[u8]) -> Result<Manifest, DiffusionError> {
 fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError> {
     let file = SafeTensors::deserialize(bytes)
         .map_err(|error| DiffusionError::bundle(format!("weights unreadable: {error}")))?;
-    let mut all = BTreeMap::new();
+    let mut all = Named::new();
     for (name, view) in file.iter() {
         if view.dtype() != safetensors::Dtype::F32 {
             let text = format!("tensor {} is {:?}, not F32", one_line(name), view.dtype());
@@ -275,25 +274,10 @@ fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError>
             view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         all.insert(name.to_owned(), (view.shape().to_vec(), values));
     }
-    let mut take = |name: &str, columns: usize| {
-        let (shape, values) = all
-            .remove(name)
-            .ok_or_else(|| DiffusionError::bundle(format!("weights lack {name}")))?;
-        if shape.len() != 2 || shape[1] != columns || shape[0] * columns != values.len() {
-            let text = format!("{name} has shape {shape:?}, not (any, {columns})");
-            return Err(DiffusionError::bundle(text));
-        }
-        Ok(values)
-    };
-    let detector = Detector {
-        factor: take("ood.factor", DESCRIPTOR_COUNT)?,
-        reference: take("ood.reference", DESCRIPTOR_COUNT)?,
-        mahalanobis: take("ood.mahalanobis", 1)?,
-        neighbour: take("ood.neighbour", 1)?,
-    };
+    let detectors = detectors(&mut all, manifest)?;
     let mut priors = Vec::new();
     for prior in &manifest.alloys {
-        let values = take(&prior.tensor(), PARAMETER_COUNT)?;
+        let values = take(&mut all, &prior.tensor(), PARAMETER_COUNT)?;
         if values.is_empty() || !values.iter().all(|value| (0.0..=1.0).contains(value)) {
             return Err(DiffusionError::bundle(format!("{} is damaged", prior.tensor())));
         }
@@ -301,7 +285,7 @@ fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError>
     }
     let mut parameters = Parameters::new();
     for (name, [inputs, outputs]) in manifest.architecture.parameters() {
-        let values = take(&name, outputs)?;
+        let values = take(&mut all, &name, outputs)?;
         if values.len() != inputs * outputs {
             let text = format!("{name} does not have {inputs} rows");
             return Err(DiffusionError::bundle(text));
@@ -309,11 +293,54 @@ fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError>
         parameters.insert(name, values);
     }
     match all.keys().next() {
-        None => Ok(Tensors { parameters, detector, priors }),
+        None => Ok(Tensors { parameters, detectors, priors }),
         Some(name) => {
             Err(DiffusionError::bundle(format!("unknown tensor {} in the weights", one_line(name))))
         }
     }
+}
+
+/// Named tensors with their shapes.
+type Named = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Takes a tensor of so many columns out of the file.
+fn take(all: &mut Named, name: &str, columns: usize) -> Result<Vec<f32>, DiffusionError> {
+    let (shape, values) =
+        all.remove(name).ok_or_else(|| DiffusionError::bundle(format!("weights lack {name}")))?;
+    if shape.len() != 2 || shape[1] != columns || shape[0] * columns != values.len() {
+        let text = format!("{name} has shape {shape:?}, not (any, {columns})");
+        return Err(DiffusionError::bundle(text));
+    }
+    Ok(values)
+}
+
+/// Takes the out-of-distribution references: one for all processes, or one for each.
+fn detectors(all: &mut Named, manifest: &Manifest) -> Result<Detectors, DiffusionError> {
+    let has = |process: Option<Process>| all.contains_key(&format!("{}factor", prefix(process)));
+    let each = Process::ALL.into_iter().map(Some).filter(|process| has(*process));
+    let found: Vec<Option<Process>> = if has(None) { vec![None] } else { each.collect() };
+    let list = found.into_iter().map(|process| Ok((process, detector(all, &prefix(process))?)));
+    let list = list.collect::<Result<Vec<_>, DiffusionError>>()?;
+    Detectors::new(list, manifest.alloys.iter().map(|prior| prior.process))
+}
+
+/// Takes one of them. What later versions added may be absent.
+fn detector(all: &mut Named, prefix: &str) -> Result<Detector, DiffusionError> {
+    let mut optional = |name: &str, columns: usize| {
+        let name = format!("{prefix}{name}");
+        if all.contains_key(&name) { take(all, &name, columns) } else { Ok(Vec::new()) }
+    };
+    let scaling = optional("scaling", APPEARANCE_COUNT)?;
+    let mut detector = Detector { scaling, ..Detector::default() };
+    let columns = detector.columns();
+    detector.bounds = optional("bounds", columns)?;
+    detector.mistaken = optional("mistaken", columns)?;
+    for (distance, held) in Distance::ALL.into_iter().zip(&mut detector.held) {
+        *held = optional(distance.tensor(), 1)?;
+    }
+    detector.factor = take(all, &format!("{prefix}factor"), DESCRIPTOR_COUNT)?;
+    detector.reference = take(all, &format!("{prefix}reference"), columns)?;
+    Ok(detector)
 }
 
 /// The weights file of a trained model.
@@ -328,15 +355,26 @@ pub(crate) fn weights(
         let values = tensors.parameters.get(&name).map_or(&[][..], Vec::as_slice);
         list.push((name, shape, values));
     }
-    let detector = &tensors.detector;
     let mut add = |name: String, columns: usize, values| {
         let values: &Vec<f32> = values;
         list.push((name, [values.len() / columns, columns], values));
     };
-    add("ood.factor".into(), DESCRIPTOR_COUNT, &detector.factor);
-    add("ood.reference".into(), DESCRIPTOR_COUNT, &detector.reference);
-    add("ood.mahalanobis".into(), 1, &detector.mahalanobis);
-    add("ood.neighbour".into(), 1, &detector.neighbour);
+    for (prefix, detector) in tensors.detectors.iter() {
+        let columns = detector.columns();
+        let mut arrays = vec![
+            ("factor", DESCRIPTOR_COUNT, &detector.factor),
+            ("reference", columns, &detector.reference),
+            ("bounds", columns, &detector.bounds),
+            ("mistaken", columns, &detector.mistaken),
+            ("scaling", APPEARANCE_COUNT, &detector.scaling),
+        ];
+        let held = Distance::ALL.into_iter().zip(&detector.held);
+        arrays.extend(held.map(|(distance, held)| (distance.tensor(), 1, held)));
+        // An array that is not there has no tensor.
+        for (name, columns, values) in arrays.into_iter().filter(|(.., v)| !v.is_empty()) {
+            add(format!("{prefix}{name}"), columns, values);
+        }
+    }
     for (prior, values) in priors.iter().zip(&tensors.priors) {
         add(prior.tensor(), PARAMETER_COUNT, values);
     }

@@ -1,96 +1,229 @@
 //! Whether a scan looks like the simulations the model learnt from.
 //!
-//! Two distances of the normalised descriptors: Mahalanobis with a shrunk covariance (sees wrong
-//! combinations of descriptors) and the mean distance to the nearest reference simulations (sees
-//! gaps between regimes). Each becomes a conformal p-value against held-out simulations (Vovk et
-//! al. 2005); the smaller, doubled (Bonferroni), is reported. Whatever the distribution, at most
-//! 5 % of scans like the simulations are flagged. It does not see a fault that leaves the
-//! descriptors ordinary.
+//! A scan is judged by its normalised descriptors and by its appearance. Each of several distances
+//! from the simulations becomes a conformal p-value against held-out simulations (Vovk et al.
+//! 2005) and is divided by the distance's share of the false alarms; the smallest (Bonferroni,
+//! weighted) is reported. Whatever the distribution, at most 5 % of scans like the simulations are
+//! flagged. It does not see a fault
+//! that leaves descriptors and appearance ordinary.
+//!
+//! Bundles made before the appearance was measured hold two distances of the descriptors alone.
+
+mod by_process;
+#[cfg(any(test, feature = "train"))]
+mod fit;
+
+pub(crate) use by_process::{Detectors, prefix};
 
 use crate::DiffusionError;
-use microdiff_domain::DESCRIPTOR_COUNT;
+use microdiff_domain::{APPEARANCE_COUNT, Appearance, DESCRIPTOR_COUNT};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Share of ordinary scans that may be flagged.
 pub const FALSE_ALARM_RATE: f64 = 0.05;
 /// Nearest reference simulations averaged over. A choice.
 const NEIGHBOURS: usize = 5;
-/// Normalised descriptors are held here: beyond it, farther says no more.
+/// Normalised values are held here: beyond it, farther says no more.
 pub(crate) const CLAMP: f64 = 50.0;
-/// Most reference simulations kept, and most held-out distances; bounds the bundle's size.
-#[cfg(any(test, feature = "train"))]
-const KEPT: usize = 1024;
-/// Weight of the round covariance in the shrunk one. A choice.
-#[cfg(any(test, feature = "train"))]
-const SHRINKAGE: f64 = 0.05;
+/// Columns of a scan's descriptors and appearance together.
+pub(crate) const COLUMNS: usize = DESCRIPTOR_COUNT + APPEARANCE_COUNT;
 
 /// How unusual a scan is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OutOfDistribution {
-    /// The larger of the two distances, each over the distance beyond which it alone raises the
+    /// The largest of the distances, each over the distance beyond which it alone raises the
     /// flag: rises without bound, above 1 when flagged.
     pub score: f64,
-    /// Conformal p-value: the share of held-out simulations at least as unusual, doubled for the
-    /// two distances and held at 1.
+    /// Conformal p-value: the share of held-out simulations at least as unusual by one distance,
+    /// over that distance's share of the false alarms, the smallest of them, held at 1.
     pub p_value: f64,
     /// `p_value` below [`FALSE_ALARM_RATE`].
     pub flagged: bool,
 }
 
-/// The stored reference. Arrays are row-major `f32`, as in the bundle.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Detector {
-    /// Lower Cholesky factor of the shrunk covariance, (D, D).
-    pub(crate) factor: Vec<f32>,
-    /// Reference simulations, (any, D).
-    pub(crate) reference: Vec<f32>,
-    /// Mahalanobis distances of held-out simulations, rising.
-    pub(crate) mahalanobis: Vec<f32>,
-    /// Neighbour distances of held-out simulations, rising.
-    pub(crate) neighbour: Vec<f32>,
+/// A way to be far from the simulations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Distance {
+    /// Mahalanobis of the descriptors with a shrunk covariance: sees wrong combinations.
+    Mahalanobis,
+    /// Mean distance to the nearest reference simulations by descriptors: sees gaps between
+    /// regimes.
+    Neighbour,
+    /// The same by appearance: sees foreign textures and noise.
+    Appearance,
+    /// Farthest beyond the range of any value over the simulations, plus 1: sees what a bounded
+    /// prior rules out, as a voxel size.
+    Beyond,
+    /// Mean distance to the nearest reference simulations over that to the nearest scans with a
+    /// simulated mistake: sees a wrong voxel size and tracks too far apart, as far as a scan shows
+    /// them.
+    Mistake,
 }
 
+impl Distance {
+    /// Every distance, in the order they are stored in.
+    pub(crate) const ALL: [Distance; 5] = [
+        Distance::Mahalanobis,
+        Distance::Neighbour,
+        Distance::Appearance,
+        Distance::Beyond,
+        Distance::Mistake,
+    ];
+
+    /// End of the name of its held-out distances in a bundle.
+    pub(crate) fn tensor(self) -> &'static str {
+        match self {
+            Distance::Mahalanobis => "mahalanobis",
+            Distance::Neighbour => "neighbour",
+            Distance::Appearance => "appearance",
+            Distance::Beyond => "beyond",
+            Distance::Mistake => "mistake",
+        }
+    }
+
+    /// Its share of the false alarms, before those not asked are taken out. The more foreign kinds
+    /// a distance alone sees, the more it gets; chosen on a trial, not fitted.
+    fn share(self) -> f64 {
+        match self {
+            Distance::Mahalanobis => 0.05,
+            Distance::Neighbour => 0.10,
+            Distance::Appearance => 0.20,
+            Distance::Beyond => 0.25,
+            Distance::Mistake => 0.40,
+        }
+    }
+}
+
+/// The stored reference. Arrays are row-major `f32`, as in the bundle, with [`COLUMNS`] columns or,
+/// without an appearance, as many as there are descriptors.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Detector {
+    /// Mean and standard deviation of each value of the appearance over training simulations,
+    /// (2, A), or nothing.
+    pub(crate) scaling: Vec<f32>,
+    /// Lower Cholesky factor of the shrunk covariance of the descriptors, (D, D).
+    pub(crate) factor: Vec<f32>,
+    /// Reference simulations, (any, C).
+    pub(crate) reference: Vec<f32>,
+    /// Scans with a mistake, (any, C), or nothing.
+    pub(crate) mistaken: Vec<f32>,
+    /// Smallest and largest value over training simulations, (2, C), or nothing.
+    pub(crate) bounds: Vec<f32>,
+    /// Distances of held-out simulations, rising; empty for a distance that is not asked.
+    pub(crate) held: [Vec<f32>; Distance::ALL.len()],
+}
+
+/// A scan's descriptors in training standard deviations.
 type Normal = [f64; DESCRIPTOR_COUNT];
 
 impl Detector {
+    /// Columns of its arrays.
+    pub(crate) fn columns(&self) -> usize {
+        if self.scaling.is_empty() { DESCRIPTOR_COUNT } else { COLUMNS }
+    }
+
     /// Refuses arrays of the wrong length, values that are not finite, distances out of order and
     /// too few of them to flag anything.
     pub(crate) fn check(&self) -> Result<(), DiffusionError> {
-        let size = DESCRIPTOR_COUNT;
-        let finite = [&self.factor, &self.reference, &self.mahalanobis, &self.neighbour]
-            .iter()
-            .all(|values| values.iter().all(|value| value.is_finite()));
-        let shapes = self.factor.len() == size * size
+        let size = self.columns();
+        let arrays = [&self.scaling, &self.factor, &self.reference, &self.bounds, &self.mistaken];
+        let finite = arrays.into_iter().chain(&self.held).flatten().all(|value| value.is_finite());
+        let shapes = self.factor.len() == DESCRIPTOR_COUNT * DESCRIPTOR_COUNT
             && self.reference.len() >= size
-            && self.reference.len().is_multiple_of(size);
-        let rising = [&self.mahalanobis, &self.neighbour]
-            .iter()
-            .all(|values| values.len() >= 100 && values.windows(2).all(|pair| pair[0] <= pair[1]));
-        let regular = shapes && (0..size).all(|i| self.factor[i * size + i] > 0.0);
-        if finite && rising && regular {
+            && self.reference.len().is_multiple_of(size)
+            && self.mistaken.len().is_multiple_of(size)
+            && [0, 2 * APPEARANCE_COUNT].contains(&self.scaling.len())
+            && [0, 2 * size].contains(&self.bounds.len());
+        let rising = |held: &Vec<f32>| {
+            held.is_empty() || (held.len() >= 100 && held.windows(2).all(|pair| pair[0] <= pair[1]))
+        };
+        let has = |distance: Distance| !self.held[distance as usize].is_empty();
+        let asked = self.held.iter().all(rising)
+            && has(Distance::Mahalanobis)
+            && has(Distance::Appearance) <= !self.scaling.is_empty()
+            && has(Distance::Beyond) <= !self.bounds.is_empty()
+            && has(Distance::Mistake) <= !self.mistaken.is_empty();
+        let regular = shapes
+            && (0..DESCRIPTOR_COUNT).all(|i| self.factor[i * DESCRIPTOR_COUNT + i] > 0.0)
+            && self.scaling.iter().skip(APPEARANCE_COUNT).all(|sd| *sd > 0.0);
+        if finite && asked && regular {
             return Ok(());
         }
         Err(DiffusionError::bundle("the out-of-distribution reference is damaged"))
     }
 
-    /// Judges one scan.
-    pub(crate) fn judge(&self, normal: &Normal) -> OutOfDistribution {
-        let scan = clamped(normal);
-        let pairs = [
-            (self.mahalanobis_distance(&scan), &self.mahalanobis),
-            (self.neighbour_distance(&scan), &self.neighbour),
-        ];
-        let p = pairs.map(|(distance, held)| conformal(distance, held));
-        let score = pairs.map(|(distance, held)| distance / alarm_distance(held).max(1e-12));
-        let p_value = (2.0 * p[0].min(p[1])).min(1.0);
-        OutOfDistribution {
-            score: score[0].max(score[1]),
-            p_value,
-            flagged: p_value < FALSE_ALARM_RATE,
-        }
+    /// Descriptors of the reference simulations, (any, D).
+    pub(crate) fn descriptors(&self) -> Vec<f32> {
+        let rows = self.reference.chunks_exact(self.columns());
+        rows.flat_map(|row| &row[..DESCRIPTOR_COUNT]).copied().collect()
     }
 
-    fn mahalanobis_distance(&self, scan: &Normal) -> f64 {
+    /// Judges one scan. An appearance that is not known is taken for the training mean.
+    pub(crate) fn judge(
+        &self,
+        normal: &Normal,
+        appearance: Option<&Appearance>,
+    ) -> OutOfDistribution {
+        let scan = self.scan(normal, appearance);
+        let (mut p_value, mut score) = (1.0f64, 0.0f64);
+        for (distance, share, held) in self.asked() {
+            let value = self.distance(distance, &scan);
+            p_value = p_value.min(conformal(value, held) / share);
+            score = score.max(value / alarm_distance(held, share).max(1e-12));
+        }
+        OutOfDistribution { score, p_value, flagged: p_value < FALSE_ALARM_RATE }
+    }
+
+    /// The distances with held-out simulations, their shares of the false alarms, and those.
+    fn asked(&self) -> impl Iterator<Item = (Distance, f64, &[f32])> {
+        let all = Distance::ALL.into_iter().zip(&self.held).filter(|(_, held)| !held.is_empty());
+        // Without an appearance nothing tells that one distance sees more than another.
+        let share =
+            |distance: Distance| if self.scaling.is_empty() { 1.0 } else { distance.share() };
+        let whole: f64 = all.clone().map(|(distance, _)| share(distance)).sum();
+        all.map(move |(distance, held)| (distance, share(distance) / whole, held.as_slice()))
+    }
+
+    /// The columns of a scan.
+    fn scan(&self, normal: &Normal, appearance: Option<&Appearance>) -> Vec<f64> {
+        let mut scan = normal.to_vec();
+        if !self.scaling.is_empty() {
+            let (mean, sd) = self.scaling.split_at(APPEARANCE_COUNT);
+            let scaled = |values: &Appearance| {
+                let scale = mean.iter().zip(sd);
+                let pairs = values.values().iter().zip(scale);
+                pairs.map(|(v, (mean, sd))| (v - f64::from(*mean)) / f64::from(*sd)).collect()
+            };
+            scan.extend(appearance.map_or_else(|| vec![0.0; APPEARANCE_COUNT], scaled));
+        }
+        scan.iter_mut().for_each(|value| *value = value.clamp(-CLAMP, CLAMP));
+        scan
+    }
+
+    /// As `f32`, because the held-out distances it is compared with are stored so.
+    fn distance(&self, distance: Distance, scan: &[f64]) -> f64 {
+        let (descriptors, appearance) = (0..DESCRIPTOR_COUNT, DESCRIPTOR_COUNT..scan.len());
+        let value = match distance {
+            Distance::Mahalanobis => self.mahalanobis_distance(&scan[..DESCRIPTOR_COUNT]),
+            Distance::Neighbour => neighbour_distance(&self.reference, scan, descriptors),
+            Distance::Appearance => neighbour_distance(&self.reference, scan, appearance),
+            Distance::Mistake => {
+                let mistaken = neighbour_distance(&self.mistaken, scan, 0..scan.len());
+                neighbour_distance(&self.reference, scan, 0..scan.len()) / mistaken.max(1e-9)
+            }
+            Distance::Beyond => {
+                let (least, most) = self.bounds.split_at(self.bounds.len() / 2);
+                let beyond = |(value, (least, most)): (&f64, (&f32, &f32))| {
+                    (value - f64::from(*most)).max(f64::from(*least) - value)
+                };
+                1.0 + scan.iter().zip(least.iter().zip(most)).map(beyond).fold(0.0, f64::max)
+            }
+        };
+        f64::from(value as f32)
+    }
+
+    fn mahalanobis_distance(&self, scan: &[f64]) -> f64 {
         let mut solved = [0.0; DESCRIPTOR_COUNT];
         for row in 0..DESCRIPTOR_COUNT {
             let factor = &self.factor[row * DESCRIPTOR_COUNT..][..=row];
@@ -98,54 +231,26 @@ impl Detector {
                 factor[..row].iter().zip(&solved).map(|(f, s)| f64::from(*f) * s).sum();
             solved[row] = (scan[row] - known) / f64::from(factor[row]);
         }
-        let squares: f64 = solved.iter().map(|value| value * value).sum();
-        // As f32, because the held-out distances it is compared with are stored as f32.
-        f64::from(squares.sqrt() as f32)
-    }
-
-    fn neighbour_distance(&self, scan: &Normal) -> f64 {
-        let mut nearest = [f64::INFINITY; NEIGHBOURS];
-        let mut found = 0;
-        for row in self.reference.chunks_exact(DESCRIPTOR_COUNT) {
-            let square: f64 = row.iter().zip(scan).map(|(r, s)| (f64::from(*r) - s).powi(2)).sum();
-            found += 1;
-            if square < nearest[NEIGHBOURS - 1] {
-                nearest[NEIGHBOURS - 1] = square;
-                nearest.sort_by(f64::total_cmp);
-            }
-        }
-        let used = found.clamp(1, NEIGHBOURS);
-        let sum: f64 = nearest[..used].iter().map(|square| square.sqrt()).sum();
-        f64::from((sum / used as f64) as f32)
-    }
-
-    /// From normalised training rows and held-out rows, at most a thousand of each, evenly spaced.
-    #[cfg(any(test, feature = "train"))]
-    pub(crate) fn fit(train: &[Normal], held: &[Normal]) -> Self {
-        let reference = spread(train)
-            .flat_map(|row| clamped(row).map(|value| value as f32))
-            .collect::<Vec<f32>>();
-        let mut detector = Self {
-            factor: factor(train),
-            reference,
-            mahalanobis: Vec::new(),
-            neighbour: Vec::new(),
-        };
-        let distances = |distance: &dyn Fn(&Normal) -> f64| {
-            let mut all: Vec<f32> =
-                spread(held).map(|row| distance(&clamped(row)) as f32).collect();
-            all.sort_by(f32::total_cmp);
-            all
-        };
-        let mahalanobis = distances(&|row| detector.mahalanobis_distance(row));
-        let neighbour = distances(&|row| detector.neighbour_distance(row));
-        (detector.mahalanobis, detector.neighbour) = (mahalanobis, neighbour);
-        detector
+        solved.iter().map(|value| value * value).sum::<f64>().sqrt()
     }
 }
 
-fn clamped(normal: &Normal) -> Normal {
-    normal.map(|value| value.clamp(-CLAMP, CLAMP))
+/// Mean distance to the nearest rows of a reference in some of the columns.
+fn neighbour_distance(reference: &[f32], scan: &[f64], columns: Range<usize>) -> f64 {
+    let mut nearest = [f64::INFINITY; NEIGHBOURS];
+    let mut found = 0;
+    for row in reference.chunks_exact(scan.len()) {
+        let pairs = row[columns.clone()].iter().zip(&scan[columns.clone()]);
+        let square: f64 = pairs.map(|(r, s)| (f64::from(*r) - s).powi(2)).sum();
+        found += 1;
+        if square < nearest[NEIGHBOURS - 1] {
+            nearest[NEIGHBOURS - 1] = square;
+            nearest.sort_by(f64::total_cmp);
+        }
+    }
+    let used = found.clamp(1, NEIGHBOURS);
+    let sum: f64 = nearest[..used].iter().map(|square| square.sqrt()).sum();
+    sum / used as f64
 }
 
 /// Share of held-out values at least as large, the scan itself counted among them.
@@ -154,57 +259,18 @@ fn conformal(distance: f64, held: &[f32]) -> f64 {
     (held.len() - below + 1) as f64 / (held.len() + 1) as f64
 }
 
-/// Largest held-out distance that does not raise the flag by itself.
-fn alarm_distance(held: &[f32]) -> f64 {
-    let quiet = |index: &usize| {
-        let value = held[*index];
-        2.0 * conformal(f64::from(value), held) >= FALSE_ALARM_RATE
-    };
+/// Largest held-out distance that does not raise the flag by itself, with this share of the false
+/// alarms.
+fn alarm_distance(held: &[f32], share: f64) -> f64 {
+    let quiet =
+        |index: &usize| conformal(f64::from(held[*index]), held) / share >= FALSE_ALARM_RATE;
     let index = (0..held.len()).rev().find(quiet).unwrap_or(0);
     f64::from(held[index])
 }
 
-/// At most [`KEPT`] rows, evenly spaced.
+/// What a detector is fitted on and tried on: a scan's normalised descriptors and its appearance.
 #[cfg(any(test, feature = "train"))]
-fn spread(rows: &[Normal]) -> impl Iterator<Item = &Normal> {
-    let kept = rows.len().min(KEPT);
-    (0..kept).map(move |i| &rows[i * rows.len() / kept])
-}
-
-/// Lower Cholesky factor of the covariance of `rows`, shrunk towards a round one (Ledoit and Wolf
-/// 2004 with a fixed weight).
-#[cfg(any(test, feature = "train"))]
-fn factor(rows: &[Normal]) -> Vec<f32> {
-    const SIZE: usize = DESCRIPTOR_COUNT;
-    let count = rows.len().max(1) as f64;
-    let mut covariance = vec![0.0; SIZE * SIZE];
-    for row in rows.iter().map(clamped) {
-        for i in 0..SIZE {
-            for j in 0..=i {
-                covariance[i * SIZE + j] += row[i] * row[j] / count;
-            }
-        }
-    }
-    let trace: f64 = (0..SIZE).map(|i| covariance[i * SIZE + i]).sum();
-    let round = (trace / SIZE as f64).max(1e-6);
-    for i in 0..SIZE {
-        for j in 0..=i {
-            covariance[i * SIZE + j] *= 1.0 - SHRINKAGE;
-        }
-        covariance[i * SIZE + i] += SHRINKAGE * round;
-    }
-    for i in 0..SIZE {
-        for j in 0..=i {
-            let known: f64 =
-                (0..j).map(|k| covariance[i * SIZE + k] * covariance[j * SIZE + k]).sum();
-            let rest = covariance[i * SIZE + j] - known;
-            // Shrinkage keeps every pivot at or above its share of the round covariance.
-            covariance[i * SIZE + j] =
-                if i == j { rest.max(1e-9).sqrt() } else { rest / covariance[j * SIZE + j] };
-        }
-    }
-    covariance.into_iter().map(|value| value as f32).collect()
-}
+pub(crate) type Seen<'a> = (Normal, Option<&'a Appearance>);
 
 #[cfg(test)]
 mod tests {
@@ -225,37 +291,107 @@ mod tests {
         (0..count).map(|_| row()).collect()
     }
 
+    fn seen<'a>(rows: &[Normal], appearance: Option<&'a Appearance>) -> Vec<Seen<'a>> {
+        rows.iter().map(|row| (*row, appearance)).collect()
+    }
+
+    fn fitted(train: usize, held: usize) -> Detector {
+        Detector::fit(&seen(&rows(train, 1), None), &seen(&rows(held, 2), None), &[])
+    }
+
     #[test]
     fn false_alarms_stay_at_the_stated_rate_and_strangers_are_flagged() {
-        let detector = Detector::fit(&rows(4000, 1), &rows(1000, 2));
+        let detector = fitted(4000, 1000);
         detector.check().unwrap();
-        let flagged = rows(2000, 3).iter().filter(|row| detector.judge(row).flagged).count();
+        let flagged = rows(2000, 3).iter().filter(|row| detector.judge(row, None).flagged).count();
         assert!(flagged <= 130 && flagged > 20, "{flagged} of 2000");
-        let far = detector.judge(&[9.0; DESCRIPTOR_COUNT]);
+        let far = detector.judge(&[9.0; DESCRIPTOR_COUNT], None);
         assert!(far.flagged && far.score > 1.5, "{far:?}");
         // Each ordinary, together impossible.
         let mut broken = [0.0; DESCRIPTOR_COUNT];
         (broken[0], broken[1]) = (2.0, -2.0);
-        assert!(detector.judge(&broken).flagged);
+        assert!(detector.judge(&broken, None).flagged);
     }
 
     #[test]
     fn score_crosses_one_where_the_flag_rises() {
-        let detector = Detector::fit(&rows(2000, 1), &rows(1000, 2));
+        let detector = fitted(2000, 1000);
         for row in rows(500, 4) {
-            let verdict = detector.judge(&row);
+            let verdict = detector.judge(&row, None);
             assert_eq!(verdict.flagged, verdict.score > 1.0, "{verdict:?}");
         }
     }
 
     #[test]
+    fn a_strange_appearance_is_flagged_and_an_unknown_one_is_not() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut draw = || -> f64 { StandardNormal.sample(&mut rng) };
+        let mut appearance =
+            |_| Appearance::new([0.0; APPEARANCE_COUNT].map(|_: f64| 40.0 + 3.0 * draw())).unwrap();
+        let appearances: Vec<Appearance> = (0..3000).map(&mut appearance).collect();
+        let normal = rows(3000, 6);
+        let all: Vec<Seen<'_>> = normal.iter().copied().zip(appearances.iter().map(Some)).collect();
+        let detector = Detector::fit(&all[..2000], &all[2000..], &[]);
+        let ordinary = [0.0; DESCRIPTOR_COUNT];
+        let mean = Appearance::new([40.0; APPEARANCE_COUNT]).unwrap();
+        assert!(!detector.judge(&ordinary, Some(&mean)).flagged);
+        assert!(!detector.judge(&ordinary, None).flagged);
+        let mut values = [40.0; APPEARANCE_COUNT];
+        values[3] = 90.0;
+        let strange = Appearance::new(values).unwrap();
+        assert!(detector.judge(&ordinary, Some(&strange)).flagged);
+        assert_eq!(detector.descriptors().len() % DESCRIPTOR_COUNT, 0);
+    }
+
+    #[test]
+    fn what_a_bounded_law_rules_out_is_flagged() {
+        // Even between -1 and 1: 1.2 is far from no mean and from no neighbour.
+        let even = |seed: u64| -> Vec<Normal> {
+            rows(2000, seed).into_iter().map(|row| row.map(|v| v.rem_euclid(2.0) - 1.0)).collect()
+        };
+        let detector = Detector::fit(&seen(&even(1), None), &seen(&even(2), None), &[]);
+        let mut beyond = [0.0; DESCRIPTOR_COUNT];
+        assert!(!detector.judge(&beyond, None).flagged);
+        beyond[7] = 1.2;
+        assert!(detector.judge(&beyond, None).flagged);
+    }
+
+    #[test]
+    fn a_mistake_that_was_shown_is_found_among_the_ordinary() {
+        // Shifted by one standard deviation in ten descriptors: ordinary in each by itself.
+        let shifted = |seed: u64| -> Vec<Normal> {
+            let shift = |mut row: Normal| {
+                row[10..20].iter_mut().for_each(|value| *value += 1.0);
+                row
+            };
+            rows(800, seed).into_iter().map(shift).collect()
+        };
+        let (train, held, shown) = (rows(3000, 1), rows(1000, 2), shifted(3));
+        let fit = |shown: &[Normal]| {
+            Detector::fit(&seen(&train, None), &seen(&held, None), &seen(shown, None))
+        };
+        let caught = |detector: Detector| {
+            shifted(4).iter().filter(|row| detector.judge(row, None).flagged).count()
+        };
+        let (without, with) = (caught(fit(&[])), caught(fit(&shown)));
+        assert!(without < 200 && with > 2 * without, "{without} then {with} of 800");
+        let alarms = rows(2000, 5);
+        let detector = fit(&shown);
+        detector.check().unwrap();
+        let alarms = alarms.iter().filter(|row| detector.judge(row, None).flagged).count();
+        assert!(alarms <= 130, "{alarms} of 2000");
+    }
+
+    #[test]
     fn damage_is_refused() {
-        let good = Detector::fit(&rows(500, 1), &rows(200, 2));
-        let damages: [fn(&mut Detector); 4] = [
+        let good = fitted(500, 200);
+        let damages: [fn(&mut Detector); 6] = [
             |d| d.factor[0] = 0.0,
             |d| d.reference.truncate(1),
-            |d| d.mahalanobis.reverse(),
-            |d| d.neighbour.clear(),
+            |d| d.held[0].reverse(),
+            |d| d.held[0].clear(),
+            |d| d.bounds.clear(),
+            |d| d.scaling = vec![0.0; 2 * APPEARANCE_COUNT],
         ];
         for damage in damages {
             let mut bad = good.clone();

@@ -5,7 +5,7 @@ use crate::network::{Film, KNOWN, Network, Scratch, TRUNK_INPUTS};
 use crate::sampler::{initial_scale, karras_levels, sample_dpmpp_2m};
 use crate::{DescriptorReference, DiffusionError, OutOfDistribution, space};
 use microdiff_domain::{
-    Alloy, DefectClass, Descriptors, DomainError, KnownParameters, Machine, Observer,
+    Alloy, Appearance, DefectClass, Descriptors, DomainError, KnownParameters, Machine, Observer,
     PARAMETER_COUNT, Parameter, Phase, Process, SpotDiameter,
 };
 use rand::SeedableRng;
@@ -38,6 +38,8 @@ pub struct Observation {
     pub alloy: Alloy,
     /// The scan.
     pub descriptors: Descriptors,
+    /// How its scan looks, where that was measured; for the out-of-distribution check alone.
+    pub appearance: Option<Appearance>,
     /// Process parameters already known; conditioned on, and returned as given.
     pub known: KnownParameters,
     /// Spot diameter, if known.
@@ -50,7 +52,8 @@ impl Observation {
     /// A scan of which nothing more is known.
     pub fn new(process: Process, alloy: Alloy, descriptors: Descriptors) -> Self {
         let known = KnownParameters::NONE;
-        Self { process, alloy, descriptors, known, spot: None, machine: None }
+        let (appearance, spot, machine) = (None, None, None);
+        Self { process, alloy, descriptors, appearance, known, spot, machine }
     }
 
     fn metadata(&self) -> Metadata {
@@ -222,7 +225,7 @@ impl Model {
     /// The distribution of each descriptor over a thousand of the training scans.
     pub fn reference(&self) -> DescriptorReference {
         let normaliser = self.parts.manifest.normaliser.clone();
-        DescriptorReference::new(normaliser, &self.parts.detector.reference)
+        DescriptorReference::new(normaliser, &self.parts.detectors.descriptors())
     }
 
     /// Draws from the posterior. Announces [`Phase::Encode`], [`Phase::Sample`] and
@@ -262,9 +265,34 @@ impl Model {
         observer.end(Phase::Sample);
 
         observer.begin(Phase::Check);
-        let out_of_distribution = self.parts.detector.judge(&normal);
+        let out_of_distribution =
+            self.judge(observation.process, &normal, observation.appearance.as_ref())?;
         observer.end(Phase::Check);
         Ok(Posterior { draws, redrawn, defects, out_of_distribution })
+    }
+
+    /// Whether a scan looks like the simulations of a process the model learnt from, without a
+    /// draw. Refuses a process it did not learn.
+    pub fn out_of_distribution(
+        &self,
+        process: Process,
+        descriptors: &Descriptors,
+        appearance: Option<&Appearance>,
+    ) -> Result<OutOfDistribution, DiffusionError> {
+        let normal = self.parts.manifest.normaliser.apply(descriptors);
+        self.judge(process, &normal, appearance)
+    }
+
+    fn judge(
+        &self,
+        process: Process,
+        normal: &[f64; microdiff_domain::DESCRIPTOR_COUNT],
+        appearance: Option<&Appearance>,
+    ) -> Result<OutOfDistribution, DiffusionError> {
+        let detector = self.parts.detectors.of(process).ok_or_else(|| {
+            DiffusionError::bundle(format!("no out-of-distribution reference for {process}"))
+        })?;
+        Ok(detector.judge(normal, appearance))
     }
 
     fn check(&self, observation: &Observation) -> Result<(), DiffusionError> {

@@ -3,14 +3,16 @@
 //! The file is the line `MDROWS2`, the length of a JSON header (u32, little-endian), the header,
 //! and one fixed-size record per row. The header names the descriptors and parameters, the
 //! simulator's version, the number of rows and the SHA-256 of the records; a file of another
-//! schema, cut short or altered is refused. Files of the first format are read too.
+//! schema, cut short or altered is refused. Files of the first format are read too; a file whose
+//! header names no appearance holds none.
 
 use crate::DiffusionError;
 use crate::digest::sha256_hex;
-use microdiff_domain::descriptor::DESCRIPTORS;
+use microdiff_domain::appearance::APPEARANCE;
+use microdiff_domain::descriptor::{DESCRIPTORS, DescriptorSpec};
 use microdiff_domain::{
-    Alloy, DESCRIPTOR_COUNT, DefectClass, Descriptors, Machine, PARAMETER_COUNT, Parameter,
-    Process, SpotDiameter,
+    APPEARANCE_COUNT, Alloy, Appearance, DESCRIPTOR_COUNT, DefectClass, Descriptors, Machine,
+    PARAMETER_COUNT, Parameter, Process, SpotDiameter,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -21,7 +23,7 @@ const FORMAT: &str = "microdiff.rows/2";
 /// laser powder bed fusion, and held nothing else.
 const FORMATS: [(&[u8; 8], &str); 2] = [(MAGIC, FORMAT), (b"MDROWS1\n", "microdiff.rows/1")];
 /// Alloy, class, whether the spot is given, process and four bytes of zeros; then eight bytes a
-/// number: spot, θ, descriptors.
+/// number: spot, θ, descriptors. The appearance, where there is one, follows.
 const RECORD: usize = 8 * (1 + 1 + PARAMETER_COUNT + DESCRIPTOR_COUNT);
 
 /// One simulated part and what its scan measures.
@@ -37,6 +39,8 @@ pub struct Row {
     pub theta: [f64; PARAMETER_COUNT],
     /// Descriptors of the virtual scan.
     pub descriptors: Descriptors,
+    /// How the virtual scan looks; in all rows of a set or in none.
+    pub appearance: Option<Appearance>,
     /// True dominant defect.
     pub class: DefectClass,
 }
@@ -67,6 +71,8 @@ struct Header {
     simulator_version: String,
     parameters: Vec<String>,
     descriptors: Vec<String>,
+    #[serde(default)]
+    appearance: Vec<String>,
     rows: usize,
     sha256: String,
 }
@@ -88,14 +94,20 @@ impl RowSet {
         sha256_hex(&[&self.records()])
     }
 
+    fn has_appearance(&self) -> bool {
+        self.rows.first().is_some_and(|row| row.appearance.is_some())
+    }
+
     fn records(&self) -> Vec<u8> {
-        let mut records = Vec::with_capacity(self.rows.len() * RECORD);
+        let mut records = Vec::with_capacity(self.rows.len() * record_size(true));
         for row in &self.rows {
             let spot = u8::from(row.spot.is_some());
             let [alloy, class] = [row.alloy.index(), row.class.index()].map(|index| index as u8);
             records.extend([alloy, class, spot, row.process.index() as u8, 0, 0, 0, 0]);
             let numbers = [row.spot.map_or(0.0, SpotDiameter::get)];
             let numbers = numbers.iter().chain(&row.theta).chain(row.descriptors.values());
+            let appearance = row.appearance.iter().flat_map(Appearance::values);
+            let numbers = numbers.chain(appearance);
             records.extend(numbers.flat_map(|number| number.to_le_bytes()));
         }
         records
@@ -103,12 +115,17 @@ impl RowSet {
 
     /// The file's bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, DiffusionError> {
+        if self.rows.iter().any(|row| row.appearance.is_some() != self.has_appearance()) {
+            return Err(DiffusionError::rows("some rows have an appearance and some have none"));
+        }
         let records = self.records();
+        let appearance: &[DescriptorSpec] = if self.has_appearance() { &APPEARANCE } else { &[] };
         let header = Header {
             format: FORMAT.to_owned(),
             simulator_version: self.simulator_version.clone(),
             parameters: Parameter::ALL.map(|p| p.key().to_owned()).to_vec(),
             descriptors: DESCRIPTORS.map(|spec| spec.name.to_owned()).to_vec(),
+            appearance: appearance.iter().map(|spec| spec.name.to_owned()).collect(),
             rows: self.rows.len(),
             sha256: sha256_hex(&[&records]),
         };
@@ -132,7 +149,8 @@ impl RowSet {
         let header: Header = serde_json::from_slice(header)
             .map_err(|error| DiffusionError::rows(format!("header unreadable: {error}")))?;
         check_header(&header, format)?;
-        if header.rows.checked_mul(RECORD) != Some(records.len()) {
+        let size = record_size(!header.appearance.is_empty());
+        if header.rows.checked_mul(size) != Some(records.len()) {
             let text =
                 format!("{} bytes of records do not make {} rows", records.len(), header.rows);
             return Err(DiffusionError::rows(text));
@@ -140,13 +158,17 @@ impl RowSet {
         if sha256_hex(&[records]) != header.sha256 {
             return Err(DiffusionError::rows("the records do not have the header's SHA-256"));
         }
-        let rows = records.chunks_exact(RECORD).enumerate().map(|(index, record)| {
+        let rows = records.chunks_exact(size).enumerate().map(|(index, record)| {
             read_record(record)
                 .ok_or_else(|| DiffusionError::rows(format!("row {index} holds invalid values")))
         });
         let rows = rows.collect::<Result<Vec<Row>, DiffusionError>>()?;
         Ok(Self { simulator_version: header.simulator_version, rows })
     }
+}
+
+fn record_size(appearance: bool) -> usize {
+    RECORD + if appearance { 8 * APPEARANCE_COUNT } else { 0 }
 }
 
 fn check_header(header: &Header, format: &str) -> Result<(), DiffusionError> {
@@ -165,6 +187,9 @@ fn check_header(header: &Header, format: &str) -> Result<(), DiffusionError> {
         );
         return Err(DiffusionError::rows(text));
     }
+    if !header.appearance.is_empty() && header.appearance != APPEARANCE.map(|spec| spec.name) {
+        return Err(DiffusionError::rows("it is of another schema of appearance"));
+    }
     Ok(())
 }
 
@@ -180,6 +205,11 @@ fn read_record(record: &[u8]) -> Option<Row> {
     for value in &mut descriptors {
         *value = numbers.next()?;
     }
+    let mut appearance = [0.0; APPEARANCE_COUNT];
+    let rest = numbers.len();
+    for (value, number) in appearance.iter_mut().zip(numbers) {
+        *value = number;
+    }
     Some(Row {
         process: *Process::ALL.get(usize::from(codes[3]))?,
         alloy: *Alloy::ALL.get(usize::from(codes[0]))?,
@@ -191,6 +221,10 @@ fn read_record(record: &[u8]) -> Option<Row> {
         },
         theta,
         descriptors: Descriptors::new(descriptors).ok()?,
+        appearance: match rest {
+            0 => None,
+            _ => Some(Appearance::new(appearance).ok()?),
+        },
     })
 }
 
@@ -206,6 +240,7 @@ mod tests {
             spot: spot.map(|spot| SpotDiameter::micrometres(spot).unwrap()),
             theta: [280.0, 1200.0, 30.0, 140.0, 80.0],
             descriptors: Descriptors::new([-1.5; DESCRIPTOR_COUNT]).unwrap(),
+            appearance: Some(Appearance::new([0.25; APPEARANCE_COUNT]).unwrap()),
             class: DefectClass::Keyhole,
         };
         let rows = vec![
@@ -224,6 +259,16 @@ mod tests {
         let path = dir.path().join("rows");
         set.write(&path).unwrap();
         assert_eq!(RowSet::read(&path).unwrap(), set);
+    }
+
+    #[test]
+    fn rows_without_appearance_are_read_and_a_mixture_is_refused() {
+        let mut set = example();
+        set.rows[1].appearance = None;
+        let text = set.to_bytes().unwrap_err().to_string();
+        assert!(text.contains("some rows have an appearance"), "{text}");
+        set.rows[0].appearance = None;
+        assert_eq!(RowSet::from_bytes(&set.to_bytes().unwrap()).unwrap(), set);
     }
 
     #[test]

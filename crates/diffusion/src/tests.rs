@@ -6,12 +6,12 @@ use crate::bundle::{
 use crate::condition::Normaliser;
 use crate::network::Parameters;
 use crate::network::tests::{random_parameters, small};
-use crate::outlier::Detector;
+use crate::outlier::{Detectors, Seen};
 use crate::{Model, Observation, SampleOptions};
 use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_domain::{
-    Alloy, DESCRIPTOR_COUNT, Descriptors, KnownParameters, Machine, Observer, PARAMETER_COUNT,
-    Parameter, Phase, Process, SpotDiameter,
+    APPEARANCE_COUNT, Alloy, Appearance, DESCRIPTOR_COUNT, Descriptors, KnownParameters, Machine,
+    Observer, PARAMETER_COUNT, Parameter, Phase, Process, SpotDiameter,
 };
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -26,13 +26,19 @@ fn files() -> &'static BundleFiles {
 fn bundle(parameters: Parameters) -> BundleFiles {
     let row = |i: usize| std::array::from_fn(|d| ((i * 7 + d * 13) as f64).sin());
     let rows: Vec<[f64; DESCRIPTOR_COUNT]> = (0..300).map(row).collect();
+    let appearance = Appearance::new([0.5; APPEARANCE_COUNT]).unwrap();
+    let seen: Vec<Seen<'_>> = rows.iter().map(|row| (*row, Some(&appearance))).collect();
     let priors = [
         AlloyPrior::current(Process::Lpbf, Alloy::Ti6Al4V),
         AlloyPrior::current(Process::Ebm, Alloy::In718),
     ];
     let tensors = Tensors {
         parameters,
-        detector: Detector::fit(&rows[..150], &rows[150..]),
+        detectors: Detectors::fit(
+            &[Process::Lpbf, Process::Ebm],
+            100,
+            [&|_| seen[..100].to_vec(), &|_| seen[100..250].to_vec(), &|_| seen[250..].to_vec()],
+        ),
         priors: vec![vec![0.5; 10 * PARAMETER_COUNT]; 2],
     };
     let manifest = Manifest {

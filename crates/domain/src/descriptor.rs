@@ -20,7 +20,11 @@ pub struct DescriptorSpec {
 /// Number of descriptors.
 pub const DESCRIPTOR_COUNT: usize = DESCRIPTORS.len();
 
-const fn spec(name: &'static str, unit: &'static str, about: &'static str) -> DescriptorSpec {
+pub(crate) const fn spec(
+    name: &'static str,
+    unit: &'static str,
+    about: &'static str,
+) -> DescriptorSpec {
     DescriptorSpec { name, unit, about }
 }
 
@@ -295,6 +299,16 @@ pub const DESCRIPTORS: [DescriptorSpec; 74] = [
     ),
 ];
 
+/// Refuses a value that is not finite, by name.
+pub(crate) fn check_finite(schema: &[DescriptorSpec], values: &[f64]) -> Result<(), DomainError> {
+    match schema.iter().zip(values).find(|(_, value)| !value.is_finite()) {
+        None => Ok(()),
+        Some((spec, value)) => {
+            Err(DomainError::Descriptors { reason: format!("{} is {value}", spec.name) })
+        }
+    }
+}
+
 /// One value per entry of [`DESCRIPTORS`], all finite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Descriptors([f64; DESCRIPTOR_COUNT]);
@@ -302,12 +316,8 @@ pub struct Descriptors([f64; DESCRIPTOR_COUNT]);
 impl Descriptors {
     /// Takes values in schema order; refuses any that is not finite, by name.
     pub fn new(values: [f64; DESCRIPTOR_COUNT]) -> Result<Self, DomainError> {
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(Self(values)),
-            Some(index) => Err(DomainError::Descriptors {
-                reason: format!("{} is {}", DESCRIPTORS[index].name, values[index]),
-            }),
-        }
+        check_finite(&DESCRIPTORS, &values)?;
+        Ok(Self(values))
     }
 
     /// Values in schema order.

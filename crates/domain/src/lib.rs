@@ -6,6 +6,7 @@
 //! constructors are the validation, and their errors name the range and the unit.
 
 mod alloy;
+pub mod appearance;
 mod defect;
 pub mod descriptor;
 mod error;
@@ -18,6 +19,7 @@ mod units;
 mod volume;
 
 pub use alloy::Alloy;
+pub use appearance::{APPEARANCE_COUNT, Appearance};
 pub use defect::DefectClass;
 pub use descriptor::{DESCRIPTOR_COUNT, Descriptors};
 pub use error::DomainError;

@@ -1,3 +1,4 @@
+use crate::appearance::{Seen, appearance};
 use crate::filter::histogram::Histogram;
 use crate::filter::median::{Grey, median3};
 use crate::filter::trend::flatten;
@@ -5,7 +6,7 @@ use crate::measure::pore::{Pore, measure};
 use crate::segment::part::{Outside, Part, without_air, without_padding};
 use crate::segment::threshold::{GreyLevels, Pores, find_pores};
 use crate::{GreyMap, ImagingError, Scan, Voxels, describe};
-use microdiff_domain::{Descriptors, Observer, Phase, VoxelSize};
+use microdiff_domain::{Appearance, Descriptors, Observer, Phase, VoxelSize};
 use serde::Serialize;
 
 /// Shortest accepted axis of a scan, in voxels.
@@ -64,6 +65,9 @@ pub struct Analysis {
     pub pores: Vec<Pore>,
     /// The scan as the model sees it.
     pub descriptors: Descriptors,
+    /// How the scan looks, for the out-of-distribution check alone.
+    #[serde(skip)]
+    pub appearance: Appearance,
 }
 
 /// Grey values a segmentation rests on, in the units of the source.
@@ -193,6 +197,10 @@ fn report(
         detection_floor_um,
         porosity: [porosity_low, porosity, porosity_high.max(porosity)],
     })?;
+    let appearance = match &scan.voxels {
+        Voxels::U8(raw) => appearance(&seen(raw.data(), prepared, (levels, pores), voxel_um)),
+        Voxels::U16(raw) => appearance(&seen(raw.data(), prepared, (levels, pores), voxel_um)),
+    }?;
     let reported = |found: Option<(f64, bool)>| found.and_then(|(um, told)| told.then_some(um));
     let (layer, hatch) = (described.layer, described.hatch);
     Ok(Analysis {
@@ -211,7 +219,19 @@ fn report(
         hatch_strength: hatch.map_or(0.0, |h| h.strength),
         pores: list,
         descriptors: described.descriptors,
+        appearance,
     })
+}
+
+fn seen<'a, T>(
+    raw: &'a [T],
+    prepared: &'a Prepared,
+    (levels, pores): (&'a GreyLevels, &'a Pores),
+    voxel_um: f64,
+) -> Seen<'a, T> {
+    let Prepared { grey, part, histogram, trend, .. } = prepared;
+    let trend = trend / levels.solid.grey.max(1.0);
+    Seen { raw, grey, part, histogram, levels, pores, trend, voxel_um }
 }
 
 fn threshold(

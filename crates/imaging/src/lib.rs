@@ -8,6 +8,7 @@
 //! Not done here, on purpose: inference, plotting, telemetry. Only [`io`] touches files.
 
 mod analysis;
+mod appearance;
 mod arguments;
 mod describe;
 mod error;

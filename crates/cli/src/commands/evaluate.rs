@@ -7,7 +7,7 @@ use super::designer;
 use crate::args::{EvaluateArgs, SimulationSetArgs};
 use crate::failure::Failure;
 use crate::{output, page, report};
-use microdiff_design::{Designer, simulate_rows};
+use microdiff_design::{DesignError, Designer, simulate_rows};
 use microdiff_diffusion::DiffusionError;
 use microdiff_diffusion::evaluate::{Comparison, EvaluateOptions, Evaluation};
 use microdiff_diffusion::rows::RowSet;
@@ -29,6 +29,9 @@ struct Report {
 pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     let designer = designer(args.model.as_deref())?;
     let set = rows(&args.simulated)?;
+    if let Some(count) = args.foreign {
+        return foreign(args, count as usize, &designer, &set);
+    }
     let options = EvaluateOptions { samples: args.samples as usize, ..Default::default() };
     let comparison = match &args.against {
         Some(path) => Some(against(&designer, &set, path, &options, args.export.as_deref())?),
@@ -66,8 +69,34 @@ fn against(
     Ok(designer.compare(&held_out.rows, &training.rows, options, &mut told)?)
 }
 
+/// Tries the out-of-distribution check. The foreign scans have the seed of the simulations.
+fn foreign(
+    args: &EvaluateArgs,
+    count: usize,
+    designer: &Designer,
+    set: &RowSet,
+) -> Result<(), Failure> {
+    let drawn = (count, args.simulated.simulation_seed);
+    let trial = designer.try_foreign(&set.rows, drawn, &mut |done, total| {
+        progress("tried kind", done, total);
+    })?;
+    if args.json {
+        output::print_json(&trial)
+    } else {
+        output::print(&report::evaluation::render_foreign(&trial, &designer.model()))
+    }
+}
+
 /// Reads the rows if they are kept, else simulates them and keeps them if told where.
 pub fn rows(args: &SimulationSetArgs) -> Result<RowSet, Failure> {
+    kept_rows(args, &simulate_rows)
+}
+
+/// Simulates so many rows from a seed; hears how many are done.
+pub type SimulateRows = dyn Fn(usize, u64, &mut dyn FnMut(usize)) -> Result<RowSet, DesignError>;
+
+/// The same of rows made by `simulate`.
+pub fn kept_rows(args: &SimulationSetArgs, simulate: &SimulateRows) -> Result<RowSet, Failure> {
     let count = args.simulations as usize;
     if let Some(path) = args.rows.as_deref().filter(|path| path.exists()) {
         let set = RowSet::read(path).map_err(Failure::data)?;
@@ -81,7 +110,7 @@ pub fn rows(args: &SimulationSetArgs) -> Result<RowSet, Failure> {
         }
         return Ok(set);
     }
-    let set = simulate_rows(count, args.simulation_seed, &mut |done| {
+    let set = simulate(count, args.simulation_seed, &mut |done| {
         progress("simulated", done, count);
     })?;
     if let Some(path) = &args.rows {

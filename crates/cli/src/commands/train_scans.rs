@@ -1,9 +1,10 @@
 //! `microdiff train --simulations`: simulate, fit, evaluate on simulations of another seed, write the bundle.
 
-use super::evaluate::{progress, rows};
+use super::evaluate::{kept_rows, progress, rows};
 use crate::args::{SimulationSetArgs, TrainArgs};
 use crate::failure::Failure;
 use crate::output;
+use microdiff_design::foreign::simulate_mistakes;
 use microdiff_design::{Designer, record_phantom, record_validation};
 use microdiff_diffusion::bundle::TRAINING_LOG;
 use microdiff_diffusion::evaluate::{EvaluateOptions, evaluate};
@@ -16,6 +17,7 @@ const EVALUATION_SAMPLES: usize = 512;
 pub fn run(args: &TrainArgs, simulated: &SimulationSetArgs) -> Result<(), Failure> {
     let training = rows(simulated)?;
     let held_out = rows(&held_out(args, simulated))?;
+    let mistaken = kept_rows(&mistaken(args, simulated), &simulate_mistakes)?;
     let options = TrainingOptions {
         name: args.name.clone(),
         steps: args.steps as usize,
@@ -23,7 +25,7 @@ pub fn run(args: &TrainArgs, simulated: &SimulationSetArgs) -> Result<(), Failur
         ..Default::default()
     };
     let failed = |error| Failure::internal(format!("training failed: {error}"));
-    let trained = train(&training, &options, &mut |line: &LogLine| {
+    let trained = train(&training, &mistaken.rows, &options, &mut |line: &LogLine| {
         progress("trained", line.step, options.steps);
     })
     .map_err(failed)?;
@@ -41,6 +43,15 @@ pub fn run(args: &TrainArgs, simulated: &SimulationSetArgs) -> Result<(), Failur
     })?;
     let model = Designer::open(&args.output)?.model();
     output::print(&format!("{}: model {}\n", args.output.display(), model.digest))
+}
+
+/// The scans with a mistake: the same seed, and a row file of their own beside the other.
+fn mistaken(args: &TrainArgs, simulated: &SimulationSetArgs) -> SimulationSetArgs {
+    SimulationSetArgs {
+        simulations: args.mistakes,
+        rows: simulated.rows.as_ref().map(|path| path.with_extension("mistakes.rows")),
+        ..*simulated
+    }
 }
 
 /// The evaluation's simulations: the next seed, and a row file of its own beside the other.

@@ -1,5 +1,6 @@
 //! The readable outcome of `microdiff evaluate`, as Markdown.
 
+use microdiff_design::foreign::{Outcome, Trial};
 use microdiff_design::{BASIS, ModelSummary};
 use microdiff_diffusion::evaluate::{Comparison, Evaluation, Marginal};
 use microdiff_domain::{Parameter, Process};
@@ -23,6 +24,38 @@ pub fn render_comparison(comparison: &Comparison) -> String {
     let mut text = String::new();
     let _ = write_comparison(&mut text, comparison);
     text
+}
+
+/// Renders what became of foreign scans, as a Markdown table.
+pub fn render_foreign(trial: &Trial, model: &ModelSummary) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_foreign(&mut text, trial, model);
+    text
+}
+
+fn write_foreign(text: &mut String, trial: &Trial, model: &ModelSummary) -> Result {
+    let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
+    writeln!(
+        text,
+        "Model {} ({}), scans of simulator {}.\n{BASIS}\n",
+        model.name, model.digest, model.simulator_version
+    )?;
+    writeln!(text, "| scans | number | flagged | refused | caught |")?;
+    writeln!(text, "|---|---:|---:|---:|---:|")?;
+    let Trial { ordinary, false_alarms, outcomes } = trial;
+    let alarms = percent(*false_alarms, *ordinary);
+    writeln!(text, "| ordinary | {ordinary} | {false_alarms} | | {alarms:.1} % |")?;
+    for outcome in outcomes {
+        let Outcome { kind, scans, flagged, refused } = outcome;
+        let caught = percent(flagged + refused, *scans);
+        writeln!(text, "| {} | {scans} | {flagged} | {refused} | {caught:.1} % |", kind.name())?;
+    }
+    writeln!(
+        text,
+        "\nFlagged: as out of distribution. Refused: by the analysis, with an error. Of ordinary\n\
+         scans at most 5 % may be caught."
+    )
 }
 
 fn write_head(text: &mut String, evaluation: &Evaluation, model: &ModelSummary) -> Result {

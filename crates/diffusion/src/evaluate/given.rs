@@ -75,6 +75,7 @@ impl Given {
             alloy: row.alloy,
             process: row.process,
             descriptors: row.descriptors.clone(),
+            appearance: row.appearance.clone(),
             known,
             spot: row.spot.filter(|_| self.spot),
             machine,

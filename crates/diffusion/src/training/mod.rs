@@ -19,7 +19,7 @@ use crate::digest::sha256_hex;
 use crate::error::within;
 use crate::evaluate::Evaluation;
 use crate::network::Parameters;
-use crate::outlier::Detector;
+use crate::outlier::{Detectors, Seen};
 use crate::rows::{Row, RowSet};
 use crate::{Architecture, Canary, DiffusionError, Model, SampleOptions, space};
 use batch::{Batch, Examples};
@@ -134,8 +134,12 @@ impl TrainedBundle {
 /// true parameters outside the prior, and a loss that is not finite. Same rows and options, same
 /// weights on the same machine; across machines only nearly, because the tensor library picks its
 /// kernels by machine.
+///
+/// `mistaken` are scans with a mistake, for the out-of-distribution check alone; without any it
+/// does not look for one.
 pub fn train(
     set: &RowSet,
+    mistaken: &[Row],
     options: &TrainingOptions,
     log: &mut dyn FnMut(&LogLine),
 ) -> Result<TrainedBundle, DiffusionError> {
@@ -151,12 +155,22 @@ pub fn train(
     let examples = Examples::new(&fitted, &normaliser);
     let validation = Examples::new(&held[..held.len().min(VALIDATION_ROWS)], &normaliser);
     let fit = fit(&examples, &validation, options, log)?;
-    let normal = |rows: &[&Row]| {
-        rows.iter().map(|row| normaliser.apply(&row.descriptors)).collect::<Vec<_>>()
-    };
-    let detector = Detector::fit(&normal(&fitted), &normal(&held));
+    let mistaken: Vec<&Row> = mistaken.iter().collect();
+    let processes: Vec<Process> = Process::ALL
+        .into_iter()
+        .filter(|process| fitted.iter().any(|row| row.process == *process))
+        .collect();
+    let detectors = Detectors::fit(
+        &processes,
+        FEWEST_HELD_OUT,
+        [
+            &|process| seen(&fitted, &normaliser, process),
+            &|process| seen(&held, &normaliser, process),
+            &|process| seen(&mistaken, &normaliser, process),
+        ],
+    );
     let (alloys, priors) = priors(&fitted);
-    let tensors = Tensors { parameters: fit.parameters, detector, priors };
+    let tensors = Tensors { parameters: fit.parameters, detectors, priors };
     let best = fit.log.iter().rev().find(|line| line.best);
     let manifest = Manifest {
         format: FORMAT.to_owned(),
@@ -183,6 +197,14 @@ pub fn train(
     let weights = weights(&options.architecture, &alloys, &tensors)?;
     let files = BundleFiles::with_manifest(weights, manifest.clone())?;
     with_canary(TrainedBundle { files, manifest, log: fit.log })
+}
+
+/// Rows of a process, or of all, as the out-of-distribution check sees them.
+fn seen<'a>(rows: &[&'a Row], normaliser: &Normaliser, process: Option<Process>) -> Vec<Seen<'a>> {
+    rows.iter()
+        .filter(|row| process.is_none_or(|process| process == row.process))
+        .map(|row| (normaliser.apply(&row.descriptors), row.appearance.as_ref()))
+        .collect()
 }
 
 fn check(set: &RowSet, options: &TrainingOptions) -> Result<(), DiffusionError> {

@@ -33,6 +33,7 @@ fn linear_rows(count: usize, seed: u64) -> RowSet {
             spot: SpotDiameter::micrometres(low + (high - low) * normal::cdf(draw())).ok(),
             theta: space::from_latent(&latent, process, alloy),
             descriptors: Descriptors::new(values).unwrap(),
+            appearance: None,
             class: if values[0] > 0.0 { DefectClass::Keyhole } else { DefectClass::Dense },
         }
     };
@@ -51,7 +52,7 @@ fn model() -> &'static Model {
             architecture: Architecture { embedding: 32, conditioning: 64, width: 48, ..small() },
             ..TrainingOptions::default()
         };
-        let bundle = train(&linear_rows(16_000, 1), &options, &mut |_| {}).unwrap();
+        let bundle = train(&linear_rows(16_000, 1), &[], &options, &mut |_| {}).unwrap();
         assert_eq!(bundle.log.len(), 40);
         bundle.open().unwrap()
     })
@@ -249,9 +250,9 @@ fn training_is_reproducible_and_its_record_matches_the_log() {
     };
     let rows = linear_rows(800, 4);
     let mut lines = Vec::new();
-    let first = train(&rows, &options, &mut |line| lines.push(*line)).unwrap();
+    let first = train(&rows, &[], &options, &mut |line| lines.push(*line)).unwrap();
     assert_eq!(lines, first.log);
-    assert_eq!(train(&rows, &options, &mut |_| {}).unwrap(), first);
+    assert_eq!(train(&rows, &[], &options, &mut |_| {}).unwrap(), first);
     let digest = sha256_hex(&[first.log_text().unwrap().as_bytes()]);
     assert_eq!(first.manifest.training.log_sha256, digest);
 }
@@ -261,9 +262,9 @@ fn rows_outside_the_prior_and_too_few_rows_are_refused() {
     let options = TrainingOptions { architecture: small(), ..TrainingOptions::default() };
     let mut rows = linear_rows(500, 4);
     rows.rows[7].theta[0] = 5000.0;
-    let text = train(&rows, &options, &mut |_| {}).unwrap_err().to_string();
+    let text = train(&rows, &[], &options, &mut |_| {}).unwrap_err().to_string();
     assert!(text.contains("row 7: laser_power 5000 is outside the prior"), "{text}");
     rows.rows.truncate(50);
-    let text = train(&rows, &options, &mut |_| {}).unwrap_err().to_string();
+    let text = train(&rows, &[], &options, &mut |_| {}).unwrap_err().to_string();
     assert_eq!(text, "rows 50 is outside 400 to 10000000");
 }

@@ -13,6 +13,8 @@ pub(crate) const LAGS_XY_UM: [f64; 9] = [10.0, 20.0, 40.0, 60.0, 80.0, 100.0, 13
 const LARGEST_LAG: f64 = 0.6;
 /// Directions in a slice, over half a turn.
 const DIRECTIONS: usize = 8;
+/// Lags, evenly spaced up to half the extent, at which a rise is looked for.
+const RISE_LAGS: usize = 32;
 /// At most about this many slices enter the lateral statistics.
 const SLICES: usize = 96;
 
@@ -107,6 +109,40 @@ impl<'a> Phase<'a> {
                 .reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
             self.normalised(hits, possible)
         })
+    }
+
+    /// Largest rise of the autocovariance from one lag to a longer one, along z; 0 without pores.
+    /// A random phase falls and stays; a regular one comes back.
+    pub(crate) fn rise_along_z(&self) -> f64 {
+        self.rise(self.pores.shape()[0], |lag| self.covariance_z(lag))
+    }
+
+    /// The same along y and along x.
+    pub(crate) fn rises_across_z(&self) -> [f64; 2] {
+        let [nz, ny, nx] = self.pores.shape();
+        let step = nz.div_ceil(SLICES).max(1);
+        let slices: Vec<usize> = (0..nz).step_by(step).collect();
+        let covariance = |dy, dx| {
+            let (hits, possible) = self.slice_pairs(&slices, dy, dx);
+            self.normalised(hits, possible)
+        };
+        [self.rise(ny, |lag| covariance(lag, 0)), self.rise(nx, |lag| covariance(0, lag as isize))]
+    }
+
+    fn rise(&self, extent: usize, covariance: impl Fn(usize) -> f64 + Send + Sync) -> f64 {
+        if self.pore_voxels == 0 {
+            return 0.0;
+        }
+        let longest = extent / 2;
+        let step = longest.div_ceil(RISE_LAGS).max(1);
+        let lags: Vec<usize> = (1..=longest).step_by(step).collect();
+        let values: Vec<f64> = lags.into_par_iter().map(covariance).collect();
+        let (mut least, mut rise) = (1.0f64, 0.0f64);
+        for value in values {
+            least = least.min(value);
+            rise = rise.max(value - least);
+        }
+        rise
     }
 
     fn slice_pairs(&self, slices: &[usize], dy: usize, dx: isize) -> (u64, u64) {

@@ -6,7 +6,7 @@ pub(crate) mod correlation;
 pub(crate) mod deficit;
 pub(crate) mod hatch;
 pub(crate) mod layers;
-mod minkowski;
+pub(crate) mod minkowski;
 pub(crate) mod neighbours;
 pub(crate) mod pore;
 mod roughness;

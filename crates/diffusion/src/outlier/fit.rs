@@ -1,0 +1,112 @@
+//! Training and held-out scans → a detector.
+
+use super::{Detector, Distance, Seen};
+use microdiff_domain::{APPEARANCE_COUNT, DESCRIPTOR_COUNT};
+
+/// Most reference simulations kept, and most held-out distances; bounds the bundle's size.
+const KEPT: usize = 1024;
+/// Weight of the round covariance in the shrunk one. A choice.
+const SHRINKAGE: f64 = 0.05;
+
+impl Detector {
+    /// From training scans, held-out scans and scans with a mistake, of each of which at most
+    /// [`KEPT`], evenly spaced, are kept. Without the appearance of all of them it judges by
+    /// descriptors alone, and without scans with a mistake it does not look for one.
+    pub(crate) fn fit(train: &[Seen<'_>], held: &[Seen<'_>], mistaken: &[Seen<'_>]) -> Self {
+        let mut detector =
+            Self { scaling: scaling(train, &[train, held, mistaken]), ..Self::default() };
+        let rows: Vec<Vec<f64>> = train.iter().map(|seen| detector.scan(&seen.0, seen.1)).collect();
+        detector.factor = factor(&rows);
+        detector.bounds = bounds(&rows);
+        detector.reference =
+            spread(&rows).flat_map(|row| row.iter().map(|value| *value as f32)).collect();
+        detector.mistaken = spread(mistaken)
+            .flat_map(|seen| detector.scan(&seen.0, seen.1))
+            .map(|value| value as f32)
+            .collect();
+        detector.held = Distance::ALL.map(|distance| {
+            let missing = match distance {
+                Distance::Appearance => detector.scaling.is_empty(),
+                Distance::Mistake => detector.mistaken.is_empty(),
+                _ => false,
+            };
+            if missing {
+                return Vec::new();
+            }
+            let one = |seen: &Seen<'_>| {
+                detector.distance(distance, &detector.scan(&seen.0, seen.1)) as f32
+            };
+            let mut all: Vec<f32> = spread(held).map(one).collect();
+            all.sort_by(f32::total_cmp);
+            all
+        });
+        detector
+    }
+}
+
+/// At most [`KEPT`] of them, evenly spaced.
+fn spread<T>(rows: &[T]) -> impl Iterator<Item = &T> {
+    let kept = rows.len().min(KEPT);
+    (0..kept).map(move |i| &rows[i * rows.len() / kept])
+}
+
+/// Means and standard deviations of the appearance; nothing where a scan lacks it.
+fn scaling(train: &[Seen<'_>], all: &[&[Seen<'_>]]) -> Vec<f32> {
+    if all.iter().copied().flatten().any(|(_, appearance)| appearance.is_none()) {
+        return Vec::new();
+    }
+    let count = train.len().max(1) as f64;
+    let all = || train.iter().filter_map(|(_, appearance)| *appearance);
+    let mean: [f64; APPEARANCE_COUNT] =
+        std::array::from_fn(|i| all().map(|a| a.values()[i]).sum::<f64>() / count);
+    let sd = (0..APPEARANCE_COUNT).map(|i| {
+        let square = all().map(|a| (a.values()[i] - mean[i]).powi(2)).sum::<f64>() / count;
+        if square > 1e-12 { square.sqrt() } else { 1.0 }
+    });
+    mean.into_iter().chain(sd).map(|value| value as f32).collect()
+}
+
+/// Smallest and largest value of each column.
+fn bounds(rows: &[Vec<f64>]) -> Vec<f32> {
+    let columns = rows.first().map_or(0, Vec::len);
+    let over = |start: f64, pick: fn(f64, f64) -> f64| {
+        (0..columns)
+            .map(move |i| rows.iter().fold(start, |best, row| pick(best, row[i])) as f32)
+            .collect::<Vec<f32>>()
+    };
+    [over(f64::INFINITY, f64::min), over(f64::NEG_INFINITY, f64::max)].concat()
+}
+
+/// Lower Cholesky factor of the covariance of the descriptors of `rows`, shrunk towards a round one (Ledoit and
+/// Wolf 2004 with a fixed weight).
+fn factor(rows: &[Vec<f64>]) -> Vec<f32> {
+    let size = DESCRIPTOR_COUNT;
+    let count = rows.len().max(1) as f64;
+    let mut covariance = vec![0.0; size * size];
+    for row in rows {
+        for i in 0..size {
+            for j in 0..=i {
+                covariance[i * size + j] += row[i] * row[j] / count;
+            }
+        }
+    }
+    let trace: f64 = (0..size).map(|i| covariance[i * size + i]).sum();
+    let round = (trace / size as f64).max(1e-6);
+    for i in 0..size {
+        for j in 0..=i {
+            covariance[i * size + j] *= 1.0 - SHRINKAGE;
+        }
+        covariance[i * size + i] += SHRINKAGE * round;
+    }
+    for i in 0..size {
+        for j in 0..=i {
+            let known: f64 =
+                (0..j).map(|k| covariance[i * size + k] * covariance[j * size + k]).sum();
+            let rest = covariance[i * size + j] - known;
+            // Shrinkage keeps every pivot at or above its share of the round covariance.
+            covariance[i * size + j] =
+                if i == j { rest.max(1e-9).sqrt() } else { rest / covariance[j * size + j] };
+        }
+    }
+    covariance.into_iter().map(|value| value as f32).collect()
+}

@@ -9,6 +9,7 @@ pub(crate) mod layers;
 mod minkowski;
 pub(crate) mod neighbours;
 pub(crate) mod pore;
+mod power;
 mod roughness;
 mod thickness;
 mod two_point;

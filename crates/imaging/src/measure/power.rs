@@ -12,62 +12,63 @@ use crate::segment::Bits;
 use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
 
-/// A page of the spectrum, to be written by the task of some rows.
-type Rows<'a> = Vec<&'a mut [Block]>;
-
 /// Transforms a phase continued by zeros to `shape`, and its folded power back along y and x as
 /// far as `lag`.
 pub(super) fn folded_power(phase: &Bits, shape: [usize; 3], lag: usize) -> FoldedPower {
     let [nz, ny, nx] = shape;
-    let groups = nx.div_ceil(COLUMNS);
-    let frequencies = nz / 2 + 1;
+    let (frequencies, groups) = (nz / 2 + 1, nx.div_ceil(COLUMNS));
     let set = InstructionSet::detect();
-    let mut blocks = Blocks::zeroed(frequencies * ny * groups);
-    let spectrum = blocks.all();
-    along_z(phase, nz, (spectrum, ny * groups), groups);
+    let mut blocks = Blocks::zeroed(ny * frequencies * groups);
+    along_z(phase, nz, blocks.all(), groups);
+    let spectrum = Spectrum { blocks: blocks.all(), frequencies, groups };
     let lag_groups = (lag + 1).div_ceil(COLUMNS);
     let mut values: Vec<[f32; COLUMNS]> = zeroed(frequencies * (lag + 1) * lag_groups);
     let plan = Plan { y: Transform::new(ny), x: Transform::new(nx), shape: [ny, nx], lag };
-    spectrum
-        .par_chunks_mut(ny * groups)
-        .zip(values.par_chunks_mut((lag + 1) * lag_groups))
-        .for_each_init(
-            || Work::new(&plan),
-            |work, (page, out)| {
-                vectorised(
-                    set,
-                    #[inline(always)]
-                    || work.fold(&plan, page, out),
-                );
-            },
-        );
+    values.par_chunks_mut((lag + 1) * lag_groups).enumerate().for_each_init(
+        || Work::new(&plan),
+        |work, (frequency, out)| {
+            vectorised(
+                set,
+                #[inline(always)]
+                || work.fold(&plan, &spectrum, frequency, out),
+            );
+        },
+    );
     FoldedPower { len: nz, groups: lag_groups, values }
+}
+
+/// Transform along z by y, frequency, x: what one task writes lies together, and what another
+/// reads comes in rows.
+struct Spectrum<'a> {
+    blocks: &'a [Block],
+    frequencies: usize,
+    groups: usize,
 }
 
 /// Transforms all columns along z; only the frequencies up to half are kept, for the others are
 /// their conjugates.
-fn along_z(phase: &Bits, nz: usize, (spectrum, page): (&mut [Block], usize), groups: usize) {
-    let [_, rows, columns] = phase.shape();
+fn along_z(phase: &Bits, nz: usize, spectrum: &mut [Block], groups: usize) {
+    let [pages, rows, columns] = phase.shape();
     let (set, transform) = (InstructionSet::detect(), Transform::new(nz));
-    // The rows of each pair of y, by frequency.
-    let mut upright: Vec<Rows<'_>> = Vec::new();
-    upright.resize_with(rows.div_ceil(2), || Vec::with_capacity(nz / 2 + 1));
-    for page in spectrum.chunks_mut(page) {
-        for (rows, two) in upright.iter_mut().zip(page.chunks_mut(2 * groups)) {
-            rows.push(two);
-        }
-    }
-    upright.into_par_iter().enumerate().for_each_init(
-        || (vec![Block::default(); nz], Scratch::default()),
-        |(column, scratch), (pair, mut out)| {
+    let row = (nz / 2 + 1) * groups;
+    spectrum.par_chunks_mut(2 * row).take(rows.div_ceil(2)).enumerate().for_each_init(
+        || (vec![Block::default(); nz], Vec::new(), Scratch::default()),
+        |(column, bits, scratch), (pair, out)| {
+            // Rows of all pages together, or each group of columns would fetch them anew.
+            bits.clear();
+            for z in 0..pages {
+                let second = (2 * pair + 1 < rows).then(|| phase.row(z, 2 * pair + 1));
+                bits.push([phase.row(z, 2 * pair), second.unwrap_or_default()]);
+            }
+            let (first, second) = out.split_at_mut(row);
             for group in 0..columns.div_ceil(COLUMNS) {
                 vectorised(
                     set,
                     #[inline(always)]
                     || {
-                        fill(column, phase, [2 * pair, group]);
+                        fill(column, bits, group);
                         transform.apply(column, scratch);
-                        part(column, &mut out, [group, groups + group]);
+                        part(column, [first, second], (groups, group));
                     },
                 );
             }
@@ -75,18 +76,13 @@ fn along_z(phase: &Bits, nz: usize, (spectrum, page): (&mut [Block], usize), gro
     );
 }
 
-/// Takes sixteen columns of row y as real and of the next row as imaginary parts, zeros beyond the
-/// volume.
+/// Takes sixteen columns of each page's first row as real and of the second as imaginary parts,
+/// zeros beyond the pages.
 #[inline(always)]
-fn fill(column: &mut [Block], phase: &Bits, [y, group]: [usize; 2]) {
-    let [pages, rows, _] = phase.shape();
-    let (inside, beyond) = column.split_at_mut(pages);
-    for (z, block) in inside.iter_mut().enumerate() {
-        block.re = lanes(phase.row(z, y), group);
-        block.im = match y + 1 < rows {
-            true => lanes(phase.row(z, y + 1), group),
-            false => [0.0; COLUMNS],
-        };
+fn fill(column: &mut [Block], bits: &[[&[u64]; 2]], group: usize) {
+    let (inside, beyond) = column.split_at_mut(bits.len());
+    for (block, [re, im]) in inside.iter_mut().zip(bits) {
+        (block.re, block.im) = (lanes(re, group), lanes(im, group));
     }
     beyond.fill(Block::default());
 }
@@ -94,7 +90,8 @@ fn fill(column: &mut [Block], phase: &Bits, [y, group]: [usize; 2]) {
 /// Sixteen voxels of a row as numbers.
 #[inline(always)]
 fn lanes(row: &[u64], group: usize) -> [f32; COLUMNS] {
-    let bits = (row[group / 4] >> (group % 4 * COLUMNS)) as u32;
+    let word = row.get(group / 4).copied().unwrap_or_default();
+    let bits = (word >> (group % 4 * COLUMNS)) as u32;
     let mut lanes = [0.0; COLUMNS];
     for (lane, value) in lanes.iter_mut().enumerate() {
         *value = (bits >> lane & 1) as f32;
@@ -102,11 +99,11 @@ fn lanes(row: &[u64], group: usize) -> [f32; COLUMNS] {
     lanes
 }
 
-/// The transform of `a + i b` with real a and b → twice the transforms of each, in their places of
-/// every row; of b none if there is no such place.
+/// The transform of `a + i b` with real a and b → twice the transforms of each; of b none if there
+/// is no room for it.
 #[inline(always)]
-fn part(column: &[Block], rows: &mut Rows<'_>, [first, second]: [usize; 2]) {
-    for (k, row) in rows.iter_mut().enumerate() {
+fn part(column: &[Block], [first, second]: [&mut [Block]; 2], (groups, group): (usize, usize)) {
+    for k in 0..=column.len() / 2 {
         let (here, mirror) = (&column[k], &column[(column.len() - k) % column.len()]);
         let [mut a, mut b] = [Block::default(); 2];
         for lane in 0..COLUMNS {
@@ -115,8 +112,8 @@ fn part(column: &[Block], rows: &mut Rows<'_>, [first, second]: [usize; 2]) {
             b.re[lane] = here.im[lane] + mirror.im[lane];
             b.im[lane] = mirror.re[lane] - here.re[lane];
         }
-        row[first] = a;
-        if let Some(place) = row.get_mut(second) {
+        first[k * groups + group] = a;
+        if let Some(place) = second.get_mut(k * groups + group) {
             *place = b;
         }
     }
@@ -133,6 +130,7 @@ struct Plan {
 
 /// What a page is transformed in.
 struct Work {
+    page: Vec<Block>,
     column: Vec<Block>,
     row: Vec<Block>,
     /// Folded power of sixteen y as the real and sixteen more as the imaginary part, along x.
@@ -149,6 +147,7 @@ impl Work {
         // Whole pairs of groups of frequencies.
         let rows = (ny / 2 + 1).next_multiple_of(2 * COLUMNS);
         Self {
+            page: vec![Block::default(); ny * nx.div_ceil(COLUMNS)],
             column: vec![Block::default(); ny],
             row: vec![Block::default(); nx],
             power: vec![Block::default(); nx],
@@ -157,24 +156,34 @@ impl Work {
         }
     }
 
-    /// Power of a page of twice the spectrum, folded and transformed back.
+    /// Power of a frequency along z of twice the spectrum, folded and transformed back.
     #[inline(always)]
-    fn fold(&mut self, plan: &Plan, page: &mut [Block], out: &mut [[f32; COLUMNS]]) {
-        let [ny, nx] = plan.shape;
-        let groups = nx.div_ceil(COLUMNS);
+    fn fold(
+        &mut self,
+        plan: &Plan,
+        spectrum: &Spectrum<'_>,
+        frequency: usize,
+        out: &mut [[f32; COLUMNS]],
+    ) {
+        let ny = plan.shape[0];
+        let groups = spectrum.groups;
+        for (y, row) in self.page.chunks_mut(groups).enumerate() {
+            let from = (y * spectrum.frequencies + frequency) * groups;
+            row.copy_from_slice(&spectrum.blocks[from..from + groups]);
+        }
         for group in 0..groups {
-            for (block, row) in self.column.iter_mut().zip(page.chunks(groups)) {
+            for (block, row) in self.column.iter_mut().zip(self.page.chunks(groups)) {
                 *block = row[group];
             }
             plan.y.apply(&mut self.column, &mut self.scratch);
-            for (block, row) in self.column.iter().zip(page.chunks_mut(groups)) {
+            for (block, row) in self.column.iter().zip(self.page.chunks_mut(groups)) {
                 row[group] = *block;
             }
         }
         let rows = self.back.len() / (plan.lag + 1).div_ceil(COLUMNS);
         for first in (0..=ny / 2).step_by(2 * COLUMNS) {
             for half in 0..2 {
-                self.power_of(plan, page, (first + half * COLUMNS, half == 1));
+                self.power_of(plan, (first + half * COLUMNS, half == 1));
             }
             plan.x.apply(&mut self.power, &mut self.scratch);
             for (x, block) in self.power.iter().enumerate().take(plan.lag + 1) {
@@ -191,7 +200,7 @@ impl Work {
     /// Power of the rows from `first` on and of those with the other sign, folded along x: the real
     /// or the imaginary part of `self.power`.
     #[inline(always)]
-    fn power_of(&mut self, plan: &Plan, page: &[Block], (first, imaginary): (usize, bool)) {
+    fn power_of(&mut self, plan: &Plan, (first, imaginary): (usize, bool)) {
         let [ny, nx] = plan.shape;
         let groups = nx.div_ceil(COLUMNS);
         if !imaginary {
@@ -205,7 +214,7 @@ impl Work {
             });
             for (group, blocks) in self.row.chunks_mut(COLUMNS).enumerate() {
                 for (lane, y) in rows.into_iter().enumerate() {
-                    let from = &page[y * groups + group];
+                    let from = &self.page[y * groups + group];
                     for (k, block) in blocks.iter_mut().enumerate() {
                         (block.re[lane], block.im[lane]) = (from.re[k], from.im[k]);
                     }
@@ -214,16 +223,18 @@ impl Work {
             plan.x.apply(&mut self.row, &mut self.scratch);
             for x in 0..nx {
                 let (here, mirror) = (&self.row[x], &self.row[(nx - x) % nx]);
-                let power = &mut self.power[x];
-                let sums = if imaginary { &mut power.im } else { &mut power.re };
-                for (lane, sum) in sums.iter_mut().enumerate() {
+                let mut power = [0.0; COLUMNS];
+                for (lane, power) in power.iter_mut().enumerate() {
                     // A mean of four, of twice the amplitudes.
-                    *sum += (here.re[lane] * here.re[lane]
+                    *power = (here.re[lane] * here.re[lane]
                         + here.im[lane] * here.im[lane]
                         + mirror.re[lane] * mirror.re[lane]
                         + mirror.im[lane] * mirror.im[lane])
                         * (1.0 / 16.0);
                 }
+                let sums = &mut self.power[x];
+                let sums = if imaginary { &mut sums.im } else { &mut sums.re };
+                sums.iter_mut().zip(power).for_each(|(sum, power)| *sum += power);
             }
         }
     }

@@ -2,10 +2,14 @@
 
 use crate::stopwatch::{Task, bandwidth, timed};
 use crate::{Done, uniform};
-use microdiff_imaging::filter::{block_mean, gaussian, histogram, level_at, median3};
+use microdiff_imaging::filter::{
+    block_mean, gaussian, gaussian_into, histogram, level_at, median3, median3_into,
+};
 use microdiff_imaging::io::{ReadOptions, read_scan};
 use microdiff_imaging::measure::{TwoPointOptions, two_point};
-use microdiff_imaging::segment::{Bits, Connectivity, label, otsu, squared_distance};
+use microdiff_imaging::segment::{
+    Bits, Connectivity, label, otsu, squared_distance, squared_distance_into,
+};
 use std::error::Error;
 use std::path::Path;
 
@@ -95,10 +99,14 @@ pub fn kernels(edge: usize, folder: &Path, only: &str) -> Done {
     let grey = read_grey(folder, "1 %")?;
     if asked("median 3x3x3") {
         timed(task("median 3x3x3", 4.0), || median3(&grey, shape)).map(drop)?;
+        let mut out = vec![0; voxels];
+        timed(task("median 3x3x3, into", 4.0), || median3_into(&grey, shape, &mut out))?;
     }
     if asked("gaussian sigma 1") {
         let float: Vec<f32> = grey.iter().map(|&v| f32::from(v)).collect();
         timed(task("gaussian sigma 1", 8.0), || gaussian(&float, shape, 1.0)).map(drop)?;
+        let mut out = vec![0.0; voxels];
+        timed(task("gaussian sigma 1, into", 8.0), || gaussian_into(&float, shape, 1.0, &mut out))?;
     }
     if asked("otsu") {
         timed(task("otsu", 2.0), || otsu(&histogram(&grey)));
@@ -115,28 +123,37 @@ pub fn kernels(edge: usize, folder: &Path, only: &str) -> Done {
 }
 
 fn phases(shape: [usize; 3], mask: &[bool], share: &str, asked: &dyn Fn(&str) -> bool) -> Done {
-    let task = |name, bytes| Task { name, voxels: mask.len(), bytes };
+    let voxels = mask.len();
     let name = format!("labels 26, {share}");
     if asked(&name) {
-        timed(task(&name, 5.0), || {
+        timed(Task { name: &name, voxels, bytes: 5.0 }, || {
             let phase = Bits::from_mask(mask, shape)?;
             Ok::<_, Box<dyn Error>>(label(&phase, Connectivity::Corners)?.volume())
         })
         .map(drop)?;
+        let (name, mut out) = (format!("{name}, into"), vec![0; voxels]);
+        timed(Task { name: &name, voxels, bytes: 5.0 }, || {
+            let phase = Bits::from_mask(mask, shape)?;
+            label(&phase, Connectivity::Corners)?.volume_into(&mut out)
+        })?;
     }
     let name = format!("distance in pores, {share}");
     if asked(&name) {
-        timed(task(&name, 5.0), || {
-            let phase = Bits::from_mask(mask, shape)?;
-            Ok::<_, Box<dyn Error>>(squared_distance(&phase)?)
+        timed(Task { name: &name, voxels, bytes: 5.0 }, || {
+            squared_distance(&Bits::from_mask(mask, shape)?)
         })
         .map(drop)?;
+        let (name, mut out) = (format!("{name}, into"), vec![0; voxels]);
+        timed(Task { name: &name, voxels, bytes: 5.0 }, || {
+            squared_distance_into(&Bits::from_mask(mask, shape)?, &mut out)
+        })?;
     }
     let name = format!("S2 periodic, {share}");
     if asked(&name) {
         let options = TwoPointOptions { max_lag: shape[0] / 2 - 1, periodic: true };
         let phase = Bits::from_mask(mask, shape)?;
-        timed(task(&name, 8.125), || two_point(&phase, &options)).map(drop)?;
+        timed(Task { name: &name, voxels, bytes: 8.125 }, || two_point(&phase, &options))
+            .map(drop)?;
     }
     Ok(())
 }

@@ -175,6 +175,10 @@ mod tests {
             {
                 let found = label(&bits, connectivity).unwrap();
                 prop_assert_eq!(found.volume(), flooded(&mask, shape, corners));
+                // Not zeros, so that a voxel that is not written shows.
+                let mut reused = vec![77; mask.len()];
+                found.volume_into(&mut reused).unwrap();
+                prop_assert_eq!(found.volume(), reused);
                 prop_assert_eq!(found.sizes().iter().sum::<u64>(), bits.count());
                 prop_assert_eq!(&found.bits(|_| true), &bits);
             }

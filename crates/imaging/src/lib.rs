@@ -13,6 +13,7 @@ mod arguments;
 mod describe;
 mod error;
 pub mod filter;
+mod fourier;
 pub mod io;
 pub mod measure;
 mod memory;

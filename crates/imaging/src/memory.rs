@@ -3,17 +3,32 @@
 //! A fresh volume costs more in page faults than most kernels cost in arithmetic: touching 512 MiB
 //! takes a tenth of the time with pages of 2 MiB. Linux gives those to whoever asks.
 
+use bytemuck::Zeroable;
+
 /// Blocks from this size on ask for huge pages.
 #[cfg(target_os = "linux")]
 const HUGE_FROM_BYTES: usize = 4 << 20;
 
-/// A volume of default values, in huge pages if it is large and the system has them.
-pub(crate) fn zeroed<T: Copy + Default>(len: usize) -> Vec<T> {
-    // Zeros come from the system untouched, so the advice precedes the first page fault.
-    let values = vec![T::default(); len];
-    #[cfg(target_os = "linux")]
-    advise(values.as_ptr().cast(), std::mem::size_of_val(values.as_slice()));
+/// A volume of zeros, in huge pages if it is large and the system has them.
+pub(crate) fn zeroed<T: Zeroable>(len: usize) -> Vec<T> {
+    let values = bytemuck::allocation::zeroed_vec(len);
+    prefer_huge_pages(&values);
     values
+}
+
+/// The same; nothing where there is no room for it.
+pub(crate) fn try_zeroed<T: Zeroable>(len: usize) -> Option<Vec<T>> {
+    let values = bytemuck::allocation::try_zeroed_vec(len).ok()?;
+    prefer_huge_pages(&values);
+    Some(values)
+}
+
+/// Zeros come from the system untouched, so the advice precedes the first page fault.
+fn prefer_huge_pages<T>(values: &[T]) {
+    #[cfg(target_os = "linux")]
+    advise(values.as_ptr().cast(), std::mem::size_of_val(values));
+    #[cfg(not(target_os = "linux"))]
+    let _ = values;
 }
 
 #[cfg(target_os = "linux")]

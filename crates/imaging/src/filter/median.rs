@@ -40,12 +40,25 @@ impl Grey for u16 {
 /// length is not the shape's.
 pub fn median3<T: Grey>(data: &[T], shape: [usize; 3]) -> Result<Vec<u16>, ImagingError> {
     check_shape(shape, data.len())?;
-    Ok(filtered(InstructionSet::detect(), data, shape))
+    let mut out = zeroed(data.len());
+    filter(InstructionSet::detect(), data, shape, &mut out);
+    Ok(out)
 }
 
-fn filtered<T: Grey>(set: InstructionSet, data: &[T], shape: [usize; 3]) -> Vec<u16> {
+/// The same into a volume that is there already, which spares the first touch of a new one.
+pub fn median3_into<T: Grey>(
+    data: &[T],
+    shape: [usize; 3],
+    out: &mut [u16],
+) -> Result<(), ImagingError> {
+    check_shape(shape, data.len())?;
+    check_shape(shape, out.len())?;
+    filter(InstructionSet::detect(), data, shape, out);
+    Ok(())
+}
+
+fn filter<T: Grey>(set: InstructionSet, data: &[T], shape: [usize; 3], out: &mut [u16]) {
     let [nz, ny, nx] = shape;
-    let mut out = zeroed(data.len());
     out.par_chunks_mut(ny * nx).enumerate().for_each_init(
         || Rows::new(nx),
         |rows, (z, page)| {
@@ -64,7 +77,6 @@ fn filtered<T: Grey>(set: InstructionSet, data: &[T], shape: [usize; 3]) -> Vec<
             );
         },
     );
-    out
 }
 
 /// Most lanes of any register.
@@ -160,10 +172,14 @@ impl Rows {
     fn median<L: Lanes>(&self, out: &mut [u16]) {
         let mut x = 0;
         while x < out.len() {
-            let median = median_of_columns([0, 1, 2].map(|shift| {
-                let column: [L; 9] = std::array::from_fn(|k| L::load(&self.sorted[k], x + shift));
-                column
-            }));
+            // Loops and not `map`, whose closures would not be compiled for the instruction set.
+            let mut columns = [[L::load(&self.sorted[0], x); 9]; 3];
+            for (shift, column) in columns.iter_mut().enumerate() {
+                for (value, sorted) in column.iter_mut().zip(&self.sorted) {
+                    *value = L::load(sorted, x + shift);
+                }
+            }
+            let median = median_of_columns(columns);
             if x + L::COUNT <= out.len() {
                 median.store(out, x);
             } else {
@@ -275,7 +291,10 @@ mod tests {
             let data: Vec<u16> = values[..len].iter().map(|v| v % levels).collect();
             let wanted = plain(&data, shape);
             for set in InstructionSet::available() {
-                prop_assert_eq!(&filtered(set, &data, shape), &wanted);
+                // Not zeros, so that a voxel that is not written shows.
+                let mut out = vec![77; len];
+                filter(set, &data, shape, &mut out);
+                prop_assert_eq!(&out, &wanted);
             }
         }
     }
@@ -286,6 +305,7 @@ mod tests {
         data[13] = 255;
         assert_eq!(median3(&data, [3, 3, 3]).unwrap(), vec![7 << 8; 27]);
         assert!(median3(&data, [3, 3, 4]).is_err());
+        assert!(median3_into(&data, [3, 3, 3], &mut [0; 26]).is_err());
     }
 
     #[test]

@@ -15,9 +15,9 @@ pub(crate) mod trend;
 
 pub use bilateral::{BilateralOptions, bilateral};
 pub use downsample::block_mean;
-pub use gaussian::gaussian;
+pub use gaussian::{gaussian, gaussian_into};
 pub use histogram::{histogram, level_at};
-pub use median::{Grey, median3};
+pub use median::{Grey, median3, median3_into};
 pub use normalise::{NormaliseOptions, normalise};
 pub use rings::{RingOptions, remove_rings};
 pub use trend::remove_trend;

@@ -22,6 +22,7 @@ mod pages;
 mod raw;
 mod samples;
 mod spacing;
+mod strips;
 mod write;
 
 pub use budget::Limits;

@@ -4,6 +4,7 @@ use super::budget::PageKind;
 use super::metadata::Tags;
 use super::raw::{self, Layout};
 use super::samples::{Page, Samples, kind_name};
+use super::strips::{Strips, Unpacker};
 use super::{Limits, excerpt, open, shown};
 use crate::ImagingError;
 use std::fs::File;
@@ -34,6 +35,8 @@ pub(super) struct Pages {
     /// Slices stored one after the other behind a single directory, and where they begin.
     contiguous: Option<(u64, u64)>,
     big_endian: bool,
+    /// For each page that can be unpacked without the decoder, how.
+    strips: Vec<Option<Strips>>,
     /// Tags of the first page.
     pub tags: Tags,
 }
@@ -49,6 +52,7 @@ impl Pages {
         let big_endian = decoder.byte_order() == ByteOrder::BigEndian;
         let contiguous = contiguous_slices(path, &mut decoder, (&tags, page, length))?;
         let mut directories = 1;
+        let mut strips = vec![Strips::find(&mut decoder, (&page, length))];
         while decoder.more_images() {
             // Each directory takes bytes of the file, so this ends; but many may share the same
             // long list of strips, so it ends as soon as the budget does.
@@ -66,6 +70,7 @@ impl Pages {
                     ),
                 });
             }
+            strips.push(Strips::find(&mut decoder, (&page, length)));
         }
         // The budget has the last word on the page; the decoder only has to let it through.
         let decoder = decoder.with_limits(limits(page.bytes(), length));
@@ -76,6 +81,7 @@ impl Pages {
             directories,
             contiguous,
             big_endian,
+            strips,
             tags,
         };
         pages.check_description()?;
@@ -126,20 +132,39 @@ impl Pages {
             let layout = Layout { offset, big_endian: self.big_endian };
             raw::read(&self.path, &layout, &self.page, &mut samples)?;
         } else {
-            let begin = || {
-                let (reader, _) = open(&self.path)?;
-                let decoder = Decoder::new(reader).map_err(|error| explain(&self.path, error))?;
-                Ok(decoder.with_limits(limits(self.page.bytes(), length)))
-            };
-            samples.fill(begin, |decoder, index, page| {
+            let begin = || Ok((Unpacker::open(&self.path, self.big_endian)?, None));
+            samples.fill(begin, |(unpacker, decoder), index, page| {
+                if self.unpack(unpacker, index, page) {
+                    return Ok(());
+                }
+                // Whatever is not plain, or not as it should be, is for the decoder to read or
+                // to explain.
+                let decoder = match decoder {
+                    Some(decoder) => decoder,
+                    None => decoder.insert(self.decoder(length)?),
+                };
                 decode_page(&self.path, decoder, (&self.page, index), page)
             })?;
         }
         Ok(samples)
     }
 
+    fn unpack(&self, unpacker: &mut Unpacker, index: usize, page: &mut Page<'_>) -> bool {
+        let strips = self.strips.get(index).and_then(Option::as_ref);
+        strips.is_some_and(|strips| unpacker.unpack(strips, &self.page, page))
+    }
+
+    fn decoder(&self, length: u64) -> Result<Decoder<BufReader<File>>, ImagingError> {
+        let (reader, _) = open(&self.path)?;
+        let decoder = Decoder::new(reader).map_err(|error| explain(&self.path, error))?;
+        Ok(decoder.with_limits(limits(self.page.bytes(), length)))
+    }
+
     /// Decodes the only page of a slice.
     pub(super) fn decode_single(&mut self, page: &mut Page<'_>) -> Result<(), ImagingError> {
+        if self.unpack(&mut Unpacker::open(&self.path, self.big_endian)?, 0, page) {
+            return Ok(());
+        }
         decode_page(&self.path, &mut self.decoder, (&self.page, 0), page)
     }
 }

@@ -1,6 +1,9 @@
 //! Voxels of any type, filled page by page in place, and their way to 8 or 16 bit.
 
 use super::shown;
+use super::strips::running_sums;
+use crate::memory::try_zeroed;
+use crate::simd::{InstructionSet, vectorised};
 use crate::{GreyMap, ImagingError, Voxels};
 use microdiff_domain::Volume;
 use rayon::prelude::*;
@@ -9,6 +12,9 @@ use tiff::decoder::DecodingResult;
 
 /// Values looked at to find the grey range of a float scan.
 const RANGE_SAMPLE: usize = 1 << 20;
+
+/// Runs of pages that a thread fills one after the other.
+const RUNS_PER_THREAD: usize = 8;
 
 /// Pages of equal size, one after the other.
 pub(super) struct Samples {
@@ -41,9 +47,9 @@ impl Samples {
         let room = || {
             let len = shape.iter().try_fold(1usize, |acc, &n| acc.checked_mul(n))?;
             Some(match kind {
-                "u8" | "i8" => Values::U8(zeros(len)?),
-                "u16" | "i16" => Values::U16(zeros(len)?),
-                _ => Values::F32(zeros(len)?),
+                "u8" | "i8" => Values::U8(try_zeroed(len)?),
+                "u16" | "i16" => Values::U16(try_zeroed(len)?),
+                _ => Values::F32(try_zeroed(len)?),
             })
         };
         let values = room().ok_or_else(|| ImagingError::TooLarge {
@@ -68,8 +74,8 @@ impl Samples {
         }
     }
 
-    /// Fills all pages on all threads, each thread a run of them. `begin` opens what a thread
-    /// reads from and `fill` puts one page, counted from 0, in its place. The error told is that
+    /// Fills all pages on all threads, each thread some runs of them. `begin` opens what a run
+    /// is read from and `fill` puts one page, counted from 0, in its place. The error told is that
     /// of the first page that has one, on any number of threads.
     pub(super) fn fill<R>(
         &mut self,
@@ -77,7 +83,8 @@ impl Samples {
         fill: impl Fn(&mut R, usize, &mut Page<'_>) -> Result<(), ImagingError> + Sync,
     ) -> Result<(), ImagingError> {
         let mut pages = self.pages();
-        let share = pages.len().div_ceil(rayon::current_num_threads()).max(1);
+        // Several runs for each thread, for one may be busy with something else.
+        let share = pages.len().div_ceil(RUNS_PER_THREAD * rayon::current_num_threads()).max(1);
         let runs: Vec<Result<(), ImagingError>> = pages
             .par_chunks_mut(share)
             .enumerate()
@@ -121,6 +128,28 @@ impl Page<'_> {
             Self::U8(page) => Some(page),
             Self::U16(page) => Some(bytemuck::cast_slice_mut(page)),
             Self::F32(page) => (kind == "f32").then(|| bytemuck::cast_slice_mut(page)),
+        }
+    }
+
+    /// Turns differences along rows of a width back into whole numbers.
+    pub(super) fn sum_differences(&mut self, width: usize) {
+        let set = InstructionSet::detect();
+        match self {
+            Self::U8(page) => page.chunks_mut(width).for_each(|row| {
+                vectorised(
+                    set,
+                    #[inline(always)]
+                    || running_sums(row),
+                );
+            }),
+            Self::U16(page) => page.chunks_mut(width).for_each(|row| {
+                vectorised(
+                    set,
+                    #[inline(always)]
+                    || running_sums(row),
+                );
+            }),
+            Self::F32(_) => {}
         }
     }
 
@@ -186,11 +215,6 @@ impl Page<'_> {
 fn put<T: Copy>(page: &mut [f32], new: &[T], as_float: impl Fn(T) -> f32) -> bool {
     page.iter_mut().zip(new).for_each(|(to, &from)| *to = as_float(from));
     page.len() == new.len()
-}
-
-/// Zeros straight from the system, without touching them; none where there is no room.
-fn zeros<T: bytemuck::Zeroable + Clone>(len: usize) -> Option<Vec<T>> {
-    bytemuck::allocation::try_zeroed_vec(len).ok()
 }
 
 fn check_finite(path: &Path, values: &[f32], page: usize) -> Result<(), ImagingError> {

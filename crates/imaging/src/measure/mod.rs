@@ -9,6 +9,7 @@ pub(crate) mod layers;
 pub(crate) mod minkowski;
 pub(crate) mod neighbours;
 pub(crate) mod pore;
+mod power;
 mod roughness;
 mod scanner;
 mod thickness;

@@ -6,6 +6,7 @@
 use crate::ImagingError;
 use crate::arguments::check_shape;
 use crate::memory::zeroed;
+use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
 
 /// A phase of a (z, y, x) volume: rows of 64-bit words, x from the lowest bit up; unused high bits
@@ -26,18 +27,22 @@ impl Bits {
 
     /// The voxels that are `true`; refuses a mask whose length is not the shape's.
     pub fn from_mask(mask: &[bool], shape: [usize; 3]) -> Result<Self, ImagingError> {
-        Self::of(mask, shape, |eight| {
-            // Each byte is 0 or 1: the product gathers them in the highest byte, first lowest.
-            u64::from_le_bytes(eight.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56
-        })
+        Self::of(
+            mask,
+            shape,
+            #[inline(always)]
+            |&set| u8::from(set),
+        )
     }
 
     /// The voxels darker than `level`; refuses a volume whose length is not the shape's.
     pub fn darker_than(grey: &[u16], shape: [usize; 3], level: u16) -> Result<Self, ImagingError> {
-        Self::of(grey, shape, |eight| {
-            let bits = eight.map(|grey| u8::from(grey < level));
-            u64::from_le_bytes(bits).wrapping_mul(0x0102_0408_1020_4080) >> 56
-        })
+        Self::of(
+            grey,
+            shape,
+            #[inline(always)]
+            |&grey| u8::from(grey < level),
+        )
     }
 
     /// The voxels that are at least `level`; refuses a volume whose length is not the shape's.
@@ -45,32 +50,27 @@ impl Bits {
         Ok(Self::darker_than(grey, shape, level)?.complement())
     }
 
-    /// Packs values eight at a time; the values that fill up a row are the default.
+    /// Packs whether a value is in the phase, told as 0 or 1.
     fn of<T: Copy + Default + Sync>(
         values: &[T],
         shape: [usize; 3],
-        pack: impl Fn([T; 8]) -> u64 + Sync,
+        inside: impl Fn(&T) -> u8 + Sync,
     ) -> Result<Self, ImagingError> {
         check_shape(shape, values.len())?;
+        let set = InstructionSet::detect();
         let mut bits = Self::new(shape);
         let (nx, words) = (shape[2], bits.words);
-        let page = shape[1] * words;
-        bits.data.par_chunks_mut(page).zip(values.par_chunks(shape[1] * nx)).for_each(
+        bits.data.par_chunks_mut(shape[1] * words).zip(values.par_chunks(shape[1] * nx)).for_each(
             |(rows, values)| {
-                for (row, values) in rows.chunks_mut(words).zip(values.chunks(nx)) {
-                    for (word, values) in row.iter_mut().zip(values.chunks(64)) {
-                        let (eights, rest) = values.as_chunks::<8>();
-                        for (k, eight) in eights.iter().enumerate() {
-                            *word |= pack(*eight) << (8 * k);
+                vectorised(
+                    set,
+                    #[inline(always)]
+                    || {
+                        for (row, values) in rows.chunks_mut(words).zip(values.chunks(nx)) {
+                            pack_row(row, values, &inside);
                         }
-                        if !rest.is_empty() {
-                            let mut eight = [T::default(); 8];
-                            eight[..rest.len()].copy_from_slice(rest);
-                            *word |= pack(eight) << (8 * eights.len());
-                        }
-                    }
-                    row[words - 1] &= span_mask(words - 1, 0, nx);
-                }
+                    },
+                );
             },
         );
         Ok(bits)
@@ -164,6 +164,35 @@ impl Bits {
         let page = self.shape[1] * self.words;
         self.data[z * page..(z + 1) * page].iter().map(|w| u64::from(w.count_ones())).sum()
     }
+}
+
+/// Packs a row, 64 values to a word.
+#[inline(always)]
+fn pack_row<T: Copy + Default>(row: &mut [u64], values: &[T], inside: &impl Fn(&T) -> u8) {
+    let (whole, rest) = values.as_chunks::<64>();
+    for (word, values) in row.iter_mut().zip(whole) {
+        *word = pack(values, inside);
+    }
+    if let Some(word) = row.get_mut(whole.len()).filter(|_| !rest.is_empty()) {
+        let mut values = [T::default(); 64];
+        values[..rest.len()].copy_from_slice(rest);
+        *word = pack(&values, inside) & span_mask(0, 0, rest.len());
+    }
+}
+
+#[inline(always)]
+fn pack<T>(values: &[T; 64], inside: &impl Fn(&T) -> u8) -> u64 {
+    let mut bytes = [0u8; 64];
+    for (byte, value) in bytes.iter_mut().zip(values) {
+        *byte = inside(value);
+    }
+    let mut word = 0;
+    for (k, eight) in bytes.as_chunks::<8>().0.iter().enumerate() {
+        // Each byte is 0 or 1: the product gathers them in the highest byte, first lowest.
+        let gathered = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        word |= gathered << (8 * k);
+    }
+    word
 }
 
 /// Bits of word `w` whose x lies from `start` to before `end`.

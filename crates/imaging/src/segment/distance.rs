@@ -8,7 +8,7 @@
 //! 8:415), whose cost does not.
 
 use crate::ImagingError;
-use crate::arguments::check_range;
+use crate::arguments::{check_range, check_shape};
 use crate::memory::zeroed;
 use crate::segment::bits::Bits;
 use crate::simd::{InstructionSet, vectorised};
@@ -24,25 +24,40 @@ const FAR: u32 = 1 << 30;
 /// Longest axis whose squared distances stay below [`FAR`].
 const LONGEST: f64 = 18_000.0;
 /// Reach in voxels from which on the envelope is cheaper.
-const ENVELOPE_FROM: u32 = 24;
+const ENVELOPE_FROM: u32 = 64;
 
 type Block = [u32; BLOCK];
 
 /// Squared distances in voxels, 0 outside the phase, [`UNBOUNDED`] if the phase fills the volume.
 /// Refuses an axis of more than 18,000 voxels.
 pub fn squared_distance(phase: &Bits) -> Result<Vec<u32>, ImagingError> {
-    let shape = phase.shape();
-    for n in shape {
-        check_range("axis", n as f64, [1.0, LONGEST], "voxels")?;
-    }
-    Ok(distances(InstructionSet::detect(), phase))
+    check_axes(phase)?;
+    let mut out = zeroed(phase.shape().iter().product());
+    distances(InstructionSet::detect(), phase, (&mut out, true));
+    Ok(out)
 }
 
-fn distances(set: InstructionSet, phase: &Bits) -> Vec<u32> {
+/// The same into a volume that is there already, which spares the first touch of a new one.
+/// Refuses one of another length, too.
+pub fn squared_distance_into(phase: &Bits, out: &mut [u32]) -> Result<(), ImagingError> {
+    check_axes(phase)?;
+    check_shape(phase.shape(), out.len())?;
+    distances(InstructionSet::detect(), phase, (out, false));
+    Ok(())
+}
+
+fn check_axes(phase: &Bits) -> Result<(), ImagingError> {
+    let check = |n: usize| check_range("axis", n as f64, [1.0, LONGEST], "voxels");
+    phase.shape().into_iter().try_for_each(check)
+}
+
+fn distances(set: InstructionSet, phase: &Bits, (out, zeroed): (&mut [u32], bool)) {
     let [nz, ny, nx] = phase.shape();
-    let mut out = zeroed(nz * ny * nx);
     out.par_chunks_mut(ny * nx).enumerate().for_each_init(Lines::default, |lines, (z, page)| {
         for (y, row) in page.chunks_mut(nx).enumerate() {
+            if !zeroed {
+                row.fill(0);
+            }
             phase.runs_of_row(z, y, |start, end| along_run(row, start as usize, end as usize));
         }
         let mut rows: Vec<&mut [u32]> = page.chunks_mut(nx).collect();
@@ -64,7 +79,6 @@ fn distances(set: InstructionSet, phase: &Bits) -> Vec<u32> {
             });
         }
     });
-    out
 }
 
 fn along_run(row: &mut [u32], start: usize, end: usize) {
@@ -225,7 +239,10 @@ mod tests {
             let bits = Bits::from_mask(&mask, shape).unwrap();
             let wanted = plain(&mask, shape);
             for set in InstructionSet::available() {
-                prop_assert_eq!(&distances(set, &bits), &wanted);
+                // Not zeros, so that a voxel that is not written shows.
+                let mut out = vec![77; mask.len()];
+                distances(set, &bits, (&mut out, false));
+                prop_assert_eq!(&out, &wanted);
             }
         }
     }
@@ -234,6 +251,7 @@ mod tests {
     fn a_slab_by_eye() {
         let bits = Bits::from_mask(&[false, true, true, true, false, true], [1, 1, 6]).unwrap();
         assert_eq!(squared_distance(&bits).unwrap(), [0, 1, 4, 1, 0, 1]);
+        assert!(squared_distance_into(&bits, &mut [0; 5]).is_err());
         let full = Bits::from_mask(&[true; 4], [1, 2, 2]).unwrap();
         assert_eq!(squared_distance(&full).unwrap(), [UNBOUNDED; 4]);
     }
@@ -241,9 +259,9 @@ mod tests {
     /// Thick enough that the envelope takes over.
     #[test]
     fn one_hole_in_a_long_bar() {
-        let mut mask = vec![true; 130 * 70];
+        let mut mask = vec![true; 230 * 70];
         mask[40 * 70 + 33] = false;
-        let bits = Bits::from_mask(&mask, [130, 1, 70]).unwrap();
-        assert_eq!(squared_distance(&bits).unwrap(), plain(&mask, [130, 1, 70]));
+        let bits = Bits::from_mask(&mask, [230, 1, 70]).unwrap();
+        assert_eq!(squared_distance(&bits).unwrap(), plain(&mask, [230, 1, 70]));
     }
 }

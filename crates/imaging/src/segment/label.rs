@@ -4,6 +4,7 @@
 //! the runs, and the volume is only written for who asks.
 
 use crate::ImagingError;
+use crate::arguments::check_shape;
 use crate::memory::zeroed;
 use crate::segment::bits::Bits;
 use crate::segment::union::{Connectivity, Runs, Stretch, join};
@@ -80,16 +81,31 @@ impl Labels {
 
     /// A volume with 0 outside and the component's number plus one inside.
     pub fn volume(&self) -> Vec<u32> {
-        let [_, ny, nx] = self.shape;
         let mut out = zeroed(self.shape.iter().product());
+        self.write(&mut out, true);
+        out
+    }
+
+    /// The same into a volume that is there already, which spares the first touch of a new one.
+    /// Refuses one of another length.
+    pub fn volume_into(&self, out: &mut [u32]) -> Result<(), ImagingError> {
+        check_shape(self.shape, out.len())?;
+        self.write(out, false);
+        Ok(())
+    }
+
+    fn write(&self, out: &mut [u32], zeroed: bool) {
+        let [_, ny, nx] = self.shape;
         out.par_chunks_mut(ny * nx).enumerate().for_each(|(z, page)| {
             for (y, row) in page.chunks_mut(nx).enumerate() {
+                if !zeroed {
+                    row.fill(0);
+                }
                 for run in self.row(z, y) {
                     row[run.start as usize..run.end as usize].fill(run.label + 1);
                 }
             }
         });
-        out
     }
 
     /// The phase of the components for which `keep` holds.
@@ -159,6 +175,10 @@ mod tests {
             {
                 let found = label(&bits, connectivity).unwrap();
                 prop_assert_eq!(found.volume(), flooded(&mask, shape, corners));
+                // Not zeros, so that a voxel that is not written shows.
+                let mut reused = vec![77; mask.len()];
+                found.volume_into(&mut reused).unwrap();
+                prop_assert_eq!(found.volume(), reused);
                 prop_assert_eq!(found.sizes().iter().sum::<u64>(), bits.count());
                 prop_assert_eq!(&found.bits(|_| true), &bits);
             }

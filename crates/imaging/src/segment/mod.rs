@@ -14,7 +14,7 @@ pub(crate) mod threshold;
 mod union;
 
 pub use bits::Bits;
-pub use distance::{UNBOUNDED, squared_distance};
+pub use distance::{UNBOUNDED, squared_distance, squared_distance_into};
 pub use hysteresis::{LocalOptions, fill_islands, hysteresis, local_threshold};
 pub use label::{LabelledRun, Labels, label};
 pub use otsu::otsu;

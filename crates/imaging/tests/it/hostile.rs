@@ -229,6 +229,65 @@ fn colour_is_refused() {
     assert!(error.to_string().contains("grey"), "{error}");
 }
 
+/// The page of `page` with other values of some tags.
+fn page_with(changes: &[(u16, u32)]) -> Vec<u8> {
+    let mut bytes = page(4, 4, 0);
+    for &(tag, value) in changes {
+        let at = (10..).step_by(12).find(|&at| bytes[at..at + 2] == tag.to_le_bytes()).unwrap();
+        bytes[at + 8..at + 12].copy_from_slice(&value.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn a_palette_is_refused_and_not_read_as_grey() {
+    read_scan(&Bench::with(&page_with(&[])).path(), &ReadOptions::default()).unwrap();
+    let palette = page_with(&[(258, 8), (262, 3), (279, 16)]);
+    let error = Bench::with(&palette).refusal();
+    assert_eq!(error.code(), "scan_unsupported");
+    assert!(error.to_string().contains("RGBPalette"), "{error}");
+}
+
+#[test]
+fn more_samples_than_one_are_refused_however_many() {
+    for samples in [2, 4, 5, 200, 65_535] {
+        let bands = page_with(&[(277, samples), (279, 32 * samples)]);
+        let error = Bench::with(&bands).refusal();
+        assert_eq!(error.code(), "scan_unsupported", "{samples}: {error}");
+        let told = error.to_string();
+        assert!(told.contains("one grey value is needed"), "{samples}: {told}");
+        assert!(told.contains(&format!("num_samples: {samples}")), "{samples}: {told}");
+    }
+}
+
+#[test]
+fn as_many_pages_as_allowed_and_not_one_more() {
+    let bench = Bench::new();
+    let read = |path: &Path| {
+        let limits = Limits { pages: 9, ..Limits::default() };
+        read_scan(path, &ReadOptions { limits, ..ReadOptions::default() })
+    };
+    let plain = || (Compression::Uncompressed, None);
+    let data = [5; 10 * 4 * 3];
+    write_pages::<colortype::Gray16>(&bench.path(), [9, 4, 3], &data, plain());
+    assert_eq!(read(&bench.path()).unwrap().voxels.shape(), [9, 4, 3]);
+    write_pages::<colortype::Gray16>(&bench.path(), [10, 4, 3], &data, plain());
+    let error = read(&bench.path()).unwrap_err();
+    assert_eq!(error.code(), "scan_too_large");
+    assert!(error.to_string().ends_with("10 pages, at most 9 are accepted"), "{error}");
+    std::fs::remove_file(bench.path()).unwrap();
+    for slice in 0..9 {
+        let path = bench.0.path().join(format!("s{slice}.tif"));
+        write_pages::<colortype::Gray16>(&path, [1, 4, 3], &data, plain());
+    }
+    assert_eq!(read(bench.0.path()).unwrap().voxels.shape(), [9, 4, 3]);
+    let path = bench.0.path().join("s9.tif");
+    write_pages::<colortype::Gray16>(&path, [1, 4, 3], &data, plain());
+    let error = read(bench.0.path()).unwrap_err();
+    assert_eq!(error.code(), "scan_too_large");
+    assert!(error.to_string().ends_with("more than 9 files"), "{error}");
+}
+
 #[test]
 fn voxels_that_are_no_numbers_are_counted() {
     let bench = Bench::new();
@@ -286,10 +345,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     /// Flipped bytes may or may not matter; they never panic or hang.
     #[test]
-    fn flipped_bytes_never_panic(flips in prop::collection::vec((0..10_000usize, any::<u8>()), 1..12)) {
+    fn flipped_bytes_never_panic(
+        flips in prop::collection::vec((0..10_000usize, any::<u8>()), 1..12),
+        deflate: bool,
+    ) {
         let bench = Bench::new();
+        let packed =
+            if deflate { Compression::Deflate(DeflateLevel::Fast) } else { Compression::Lzw };
         write_pages::<colortype::Gray16>(
-            &bench.path(), [3, 10, 11], &values(1), (Compression::Lzw, Some("ImageJ=1\nimages=3\n")),
+            &bench.path(), [3, 10, 11], &values(1), (packed, Some("ImageJ=1\nimages=3\n")),
         );
         let mut bytes = std::fs::read(bench.path()).unwrap();
         for (at, value) in flips {

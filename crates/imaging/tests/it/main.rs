@@ -13,6 +13,8 @@ mod hostile;
 #[cfg(test)]
 mod peak;
 #[cfg(test)]
+mod strips;
+#[cfg(test)]
 mod synthetic;
 #[cfg(test)]
 mod thirteen;

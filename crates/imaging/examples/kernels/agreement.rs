@@ -1,9 +1,6 @@
-//! The kernels' results on made-up volumes, for comparison with the tools that people use.
-//!
-//! `kernels agreement DIR` writes for each volume a folder of raw little-endian arrays and an
-//! `index.json` that names them; `tests/agreement/agree.py` compares. `kernels bench EDGE FILE`
-//! writes one volume and prints a line of JSON for each kernel with the seconds it took.
+//! Arrays for `tests/agreement/agree.py`.
 
+use crate::{Done, grey};
 use microdiff_domain::VoxelSize;
 use microdiff_imaging::filter::{
     BilateralOptions, NormaliseOptions, bilateral, block_mean, gaussian, histogram, level_at,
@@ -19,39 +16,6 @@ use microdiff_imaging::segment::{
 use serde_json::{Map, Value, json};
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
-
-type Done = Result<(), Box<dyn Error>>;
-
-fn main() -> Done {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words[..] {
-        ["agreement", folder] => agreement(Path::new(folder)),
-        ["bench", edge, folder] => bench(edge.parse()?, Path::new(folder)),
-        _ => Err("usage: kernels agreement DIR | kernels bench EDGE DIR".into()),
-    }
-}
-
-/// Uniform from 0 to 1 by place (the finaliser of SplitMix64).
-fn uniform(seed: u64, i: usize) -> f32 {
-    let mut z = (seed << 40 ^ i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
-}
-
-/// Smoothed noise as 16-bit grey, with a little noise on top.
-fn grey(shape: [usize; 3], seed: u64, sigma: f64) -> Result<Vec<u16>, Box<dyn Error>> {
-    let len = shape.iter().product();
-    let noise: Vec<f32> = (0..len).map(|i| uniform(seed, i)).collect();
-    let smooth = gaussian(&noise, shape, sigma)?;
-    let (low, high) =
-        smooth.iter().fold((f32::MAX, f32::MIN), |(low, high), &v| (low.min(v), high.max(v)));
-    let scale = 40_000.0 / (high - low).max(f32::MIN_POSITIVE);
-    let level = |(i, v): (usize, &f32)| 10_000.0 + (v - low) * scale + 900.0 * uniform(seed + 7, i);
-    Ok(smooth.iter().enumerate().map(level).map(|v| v as u16).collect())
-}
 
 /// A folder of arrays with their index.
 struct Case {
@@ -98,7 +62,8 @@ impl Case {
     }
 }
 
-fn agreement(folder: &Path) -> Done {
+/// Writes all volumes with the results on them.
+pub fn write(folder: &Path) -> Done {
     let shapes = [[40, 48, 70], [17, 33, 130], [64, 30, 31], [24, 24, 64]];
     for (seed, (shape, share)) in shapes.into_iter().zip([0.1, 0.02, 0.5, 0.9]).enumerate() {
         let mut case = Case::new(folder.join(format!("case-{seed}")))?;
@@ -163,94 +128,4 @@ fn phases(case: &mut Case, phase: &Bits) -> Done {
     case.f64("axes", &axes)?;
     let places: Vec<f64> = found.iter().take(1).flat_map(|pore| pore.position_um).collect();
     case.f64("centroid", &places)
-}
-
-/// Seconds of the fastest of some rounds, and of processor time in that round.
-fn timed<T>(name: &str, voxels: usize, mut work: impl FnMut() -> T) -> T {
-    let mut best: Option<(f64, f64)> = None;
-    let mut result = work();
-    for _ in 0..5 {
-        let (began, spent) = (Instant::now(), processor_seconds());
-        result = work();
-        let round = (began.elapsed().as_secs_f64(), processor_seconds() - spent);
-        if best.is_none_or(|best| round.0 < best.0) {
-            best = Some(round);
-        }
-    }
-    if let Some((wall, processor)) = best {
-        let line = json!({ "kernel": name, "voxels": voxels, "wall": wall, "cpu": processor });
-        print(&line);
-    }
-    result
-}
-
-#[expect(clippy::print_stdout, reason = "the output of this program")]
-fn print(line: &Value) {
-    println!("{line}");
-}
-
-/// Time that the threads of this process have had a processor so far, in seconds; 0 where the
-/// system does not tell.
-fn processor_seconds() -> f64 {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
-    let on_processor = |thread: std::fs::DirEntry| {
-        let figures = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        figures.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    threads.flatten().filter_map(on_processor).sum::<f64>() * 1e-9
-}
-
-/// Sum of bytes read from and written to memory per second, in a copy of 512 MiB.
-fn bandwidth() {
-    let from = vec![1u64; 64 << 20];
-    let mut to = vec![0u64; 64 << 20];
-    let half = to.len() / 2;
-    timed("memory-copy", 3 * 8 * from.len(), || {
-        let (left, right) = to.split_at_mut(half);
-        rayon::join(
-            || left.copy_from_slice(&from[..half]),
-            || right.copy_from_slice(&from[half..]),
-        );
-    });
-}
-
-fn bench(edge: usize, folder: &Path) -> Done {
-    let shape = [edge; 3];
-    let voxels = edge.pow(3);
-    std::fs::create_dir_all(folder)?;
-    let grey = grey(shape, 3, 1.5)?;
-    std::fs::write(
-        folder.join("grey"),
-        grey.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>(),
-    )?;
-    bandwidth();
-    timed("median 3x3x3", voxels, || median3(&grey, shape)).map(drop)?;
-    let float: Vec<f32> = grey.iter().map(|&v| f32::from(v)).collect();
-    timed("gaussian sigma 1", voxels, || gaussian(&float, shape, 1.0)).map(drop)?;
-    drop(float);
-    timed("otsu", voxels, || otsu(&histogram(&grey)));
-    timed("mean to 64^3", voxels, || block_mean(&grey, shape, edge / 64)).map(drop)?;
-    let counts = histogram(&grey);
-    for (name, share) in [("1 %", 0.01), ("10 %", 0.1)] {
-        let level = level_at(&counts, share);
-        let mask = Bits::darker_than(&grey, shape, level)?.to_mask();
-        let bytes = mask.iter().map(|&m| u8::from(m)).collect::<Vec<u8>>();
-        std::fs::write(folder.join(format!("mask {name}")), bytes)?;
-        timed(&format!("labels 26, {name}"), voxels, || {
-            let phase = Bits::from_mask(&mask, shape)?;
-            Ok::<_, Box<dyn Error>>(label(&phase, Connectivity::Corners)?.volume())
-        })
-        .map(drop)?;
-        timed(&format!("distance in pores, {name}"), voxels, || {
-            let phase = Bits::from_mask(&mask, shape)?;
-            Ok::<_, Box<dyn Error>>(squared_distance(&phase)?)
-        })
-        .map(drop)?;
-        if share > 0.05 {
-            let options = TwoPointOptions { max_lag: edge / 2 - 1, periodic: true };
-            let phase = Bits::from_mask(&mask, shape)?;
-            timed("S2 periodic", voxels, || two_point(&phase, &options)).map(drop)?;
-        }
-    }
-    Ok(())
 }

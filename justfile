@@ -135,7 +135,18 @@ bench-sbi-check:
 # Make the bundled model anew: simulate, train, evaluate (about an hour on two cores)
 train:
     cargo run --release --locked -p microdiff-cli --features train -- train \
-        --simulations 24000 --simulation-seed 1 --held-out 2000 --output models/lpbf-descriptors
+        --simulations 24000 --simulation-seed 1 --rows target/training.rows --held-out 2000 \
+        --output models/lpbf-descriptors
+
+# Score the bundled model beside its rivals, into docs/validation.md; takes the rows that `just train` left
+bench-posterior rows="target/training.rows" held="target/training.held-out.rows" scans="2000":
+    python3 -m venv target/bench-posterior-python
+    target/bench-posterior-python/bin/pip install --quiet --requirement bench/posterior/requirements.txt
+    cargo run --release --locked -p microdiff-cli -- evaluate --samples 256 --json \
+        --simulations {{ scans }} --simulation-seed 2 --rows {{ held }} --against {{ rows }} \
+        --export target/bench-posterior --page docs/validation.md > target/bench-posterior.json
+    target/bench-posterior-python/bin/python bench/posterior/compare.py \
+        target/bench-posterior target/bench-posterior.json --page docs/validation.md
 
 # Make the bundled model's validation set anew, without touching the model (some minutes)
 record:
@@ -154,6 +165,10 @@ imaging-agreement:
 validate-physics data:
     cargo run --release --locked -p microdiff-cli -- validate-physics \
         --data {{ data }} --page docs/validation.md
+
+# Put the table of the simulated scanner beside a real scan of 16 bit into docs/validation.md anew
+validate-scanner scan:
+    cargo run --release --locked -p microdiff-design --example scanner -- {{ scan }} docs/validation.md
 
 # Install the tools that the recipes call
 tools:

@@ -26,6 +26,7 @@ from pathlib import Path
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
 SIGMA_MAX, SIGMA_MIN, RHO = 10.0, 5e-4, 7.0
 BATCHES = (256, 1024, 10_000)
+ALLOYS = ("Ti-6Al-4V", "316L", "IN718", "AlSi10Mg")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Both sides draw at random: the standard error of the median of 10,000 draws is 0.005 of a
 # uniform's range, of the difference of two 0.007.
@@ -55,8 +56,10 @@ class Eager:
             max(-6.0, min(6.0, (value - mean) / sd))
             for value, mean, sd in zip(values, scaling["mean"], scaling["sd"])
         ]
-        alloys = [float(prior["alloy"] == alloy) for prior in self.manifest["alloys"]]
-        x = torch.tensor([normal + alloys + [0.0, 0.0]])
+        alloys = [float(name == alloy) for name in ALLOYS]
+        # The process is laser powder bed fusion; machine and spot are not given.
+        rest = [1.0, 0.0, 0.0] + [0.0] * 5 + [0.0, 0.0]
+        x = torch.tensor([normal + alloys + rest])
         x = functional.silu(self.affine("embed.0", x))
         x = functional.silu(self.affine("embed.1", x))
         return self.affine("embed.2", x)
@@ -112,7 +115,9 @@ class Eager:
 
 def units(draws, manifest, alloy):
     """Draws in physical units as positions in the prior's ranges, by parameter."""
-    ranges = next(prior["ranges"] for prior in manifest["alloys"] if prior["alloy"] == alloy)
+    asked = ("lpbf", alloy)
+    priors = manifest["alloys"]
+    ranges = next(prior["ranges"] for prior in priors if (prior["process"], prior["alloy"]) == asked)
     columns = {}
     for name, values in draws.items():
         low, high = ranges[name]["low"], ranges[name]["high"]

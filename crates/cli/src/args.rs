@@ -13,7 +13,7 @@ pub use verify::{System, VerifyArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use microdiff_design::DesignRequest;
 use microdiff_domain::{
-    Alloy, BedTemperature, DomainError, HatchSpacing, LaserPower, LayerThickness, Process,
+    Alloy, BedTemperature, DomainError, HatchSpacing, LaserPower, LayerThickness, Machine, Process,
     ScanSpeed, SpotDiameter, VoxelSize,
 };
 use microdiff_server::config::{LogFormatName, LogSchemaName};
@@ -95,6 +95,10 @@ pub struct DesignArgs {
     /// Spot diameter (1/e2) in um, if you know it
     #[arg(long, value_name = "UM", value_parser = spot)]
     pub spot: Option<SpotDiameter>,
+    /// Machine, if you know it: EOS-M290, SLM-280, Renishaw-AM400, Arcam-Q20 (ebm), LENS-DED (ded);
+    /// no draw then lies outside its limits
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<Machine>,
     /// Number of posterior draws; of each row with --observation
     #[arg(long, default_value_t = DesignRequest::DEFAULT_SAMPLES,
         value_parser = |text: &str| count(text, &DesignRequest::SAMPLES))]
@@ -118,7 +122,7 @@ pub struct DesignArgs {
     /// Instead of a scan: CSV (.csv or .csv.gz) of observables for a model made by train --table;
     /// one row gives one draw a line, several give long form with the column row, from 0
     #[arg(long, value_name = "FILE", requires_all = ["model", "output"],
-        conflicts_with_all = ["scan", "alloy", "process", "known", "spot", "voxel_size", "draws", "json"])]
+        conflicts_with_all = ["scan", "alloy", "process", "known", "spot", "machine", "voxel_size", "draws", "json"])]
     pub observation: Option<PathBuf>,
     /// CSV file to write the draws of --observation to
     #[arg(short, long, value_name = "FILE", requires = "observation")]
@@ -207,6 +211,16 @@ pub struct EvaluateArgs {
     /// Posterior draws per scan
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(64..=100_000))]
     pub samples: u32,
+    /// Row file of the simulations the model was trained on, as `train --rows` kept it: compare the
+    /// model with its prior and with the nearest of them
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Directory to write the compared simulations to as CSV, and draws for some dense scans
+    #[arg(long, value_name = "DIR", requires = "against")]
+    pub export: Option<PathBuf>,
+    /// Put the tables into this page, between their marks, instead of printing them
+    #[arg(long, value_name = "FILE")]
+    pub page: Option<PathBuf>,
     /// Print the evaluation as JSON instead of tables
     #[arg(long)]
     pub json: bool,

@@ -8,6 +8,7 @@ mod failure;
 mod form;
 mod http;
 mod output;
+mod page;
 mod plot;
 mod report;
 

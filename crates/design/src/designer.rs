@@ -1,3 +1,4 @@
+use crate::dense::{DenseScan, dense};
 use crate::digest::draws_sha256;
 use crate::document::{
     AnalysisSummary, DESIGN_SCHEMA, DefectProbabilities, DesignDocument, Marginals, ModelSummary,
@@ -10,7 +11,7 @@ use crate::quality::{self, QualitySummary};
 use crate::stopwatch::Stopwatch;
 use crate::validation::ValidationSet;
 use crate::{DesignError, DesignRequest, bundled, foreign};
-use microdiff_diffusion::evaluate::{EvaluateOptions, Evaluation, evaluate};
+use microdiff_diffusion::evaluate::{Comparison, EvaluateOptions, Evaluation, compare, evaluate};
 use microdiff_diffusion::rows::Row;
 use microdiff_diffusion::{
     CaseScore, DescriptorReference, Manifest, Model, Observation, Posterior, SampleOptions,
@@ -129,6 +130,28 @@ impl Designer {
         foreign::run(&self.model, rows, count_and_seed, progress)
     }
 
+    /// The model beside its prior and the nearest of the simulations it was trained on; `progress`
+    /// hears (done, total).
+    pub fn compare(
+        &self,
+        held_out: &[Row],
+        simulations: &[Row],
+        options: &EvaluateOptions,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Comparison, DesignError> {
+        Ok(compare(&self.model, held_out, simulations, options, progress)?)
+    }
+
+    /// The posteriors of some dense rows beside the prior inside the dense window.
+    pub fn dense(
+        &self,
+        rows: &[Row],
+        scans: usize,
+        draws: usize,
+    ) -> Result<Vec<DenseScan>, DesignError> {
+        dense(&self.model, rows, scans, draws)
+    }
+
     /// Puts the phantom scan through analysis and model and compares with the recorded answer.
     pub fn canary(&self) -> Result<CanaryReport, DesignError> {
         self.phantom.check(&self.model)
@@ -141,7 +164,7 @@ impl Designer {
         request: &DesignRequest,
         observer: &mut dyn Observer,
     ) -> Result<Design, DesignError> {
-        request.process.check(request.alloy)?;
+        request.check()?;
         let mut stopwatch = Stopwatch::start(observer);
         stopwatch.begin(Phase::Load);
         let options = io::ReadOptions {
@@ -192,6 +215,7 @@ impl Designer {
         Ok(DesignDocument {
             schema: DESIGN_SCHEMA.to_owned(),
             basis: basis(request.process),
+            unvalidated: !request.process.is_validated(),
             scan: scan_summary(scan, analysis),
             request: request_summary(request),
             analysis: analysis_summary(analysis),
@@ -218,7 +242,8 @@ impl Designer {
         let predictive = self.predictive(analysis, request, &posterior.draws)?;
         let information_gain_nats =
             quality::information_gain(&posterior.draws, prior_draws, &request.known);
-        Ok(QualitySummary { predictive, information_gain_nats, unusual, descriptors })
+        let redrawn = request.machine.map(|_| posterior.redrawn);
+        Ok(QualitySummary { predictive, information_gain_nats, redrawn, unusual, descriptors })
     }
 
     /// Whether the draws predict what was measured; `None` without a calibration.
@@ -232,7 +257,7 @@ impl Designer {
         let question = Question {
             process: request.process,
             alloy: request.alloy,
-            spot: request.spot,
+            spots: request.spots(),
             descriptors: &analysis.descriptors,
             draws,
             seed: request.seed,
@@ -257,6 +282,7 @@ pub(crate) fn infer(
         appearance: Some(analysis.appearance.clone()),
         known: request.known,
         spot: request.spot,
+        machine: request.machine,
     };
     let options =
         SampleOptions { samples: request.samples, steps: request.steps, seed: request.seed };
@@ -285,6 +311,7 @@ fn request_summary(request: &DesignRequest) -> RequestSummary {
         process: request.process,
         known: known.collect(),
         spot_diameter_um: request.spot.map(f64::from),
+        machine: request.machine,
         samples: request.samples,
         steps: request.steps,
     }

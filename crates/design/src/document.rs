@@ -3,7 +3,7 @@
 
 use crate::quality::QualitySummary;
 use microdiff_diffusion::Quantiles;
-use microdiff_domain::{Alloy, DefectClass, PARAMETER_COUNT, Parameter, Process};
+use microdiff_domain::{Alloy, DefectClass, Machine, PARAMETER_COUNT, Parameter, Process};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -29,6 +29,9 @@ pub struct DesignDocument {
     pub schema: String,
     /// [`basis`] of the process.
     pub basis: String,
+    /// Whether nothing measured supports the simulator of the part's process.
+    #[serde(default)]
+    pub unvalidated: bool,
     /// The scan that was read.
     pub scan: ScanSummary,
     /// What was asked and given beside the scan.
@@ -86,6 +89,9 @@ pub struct RequestSummary {
     pub known: BTreeMap<String, f64>,
     /// Laser spot diameter if given, µm.
     pub spot_diameter_um: Option<f64>,
+    /// The machine if given.
+    #[serde(default)]
+    pub machine: Option<Machine>,
     /// Number of draws behind the quantiles.
     pub samples: usize,
     /// Number of sampler steps.

@@ -53,6 +53,7 @@ impl DesignError {
                 ImagingErrorKind::Usage => ErrorKind::Usage,
                 ImagingErrorKind::Data => ErrorKind::Data,
             },
+            DesignError::Model(DiffusionError::Contradiction { .. }) => ErrorKind::Data,
             DesignError::Simulation(_) => ErrorKind::Usage,
             DesignError::Model(DiffusionError::Domain(_) | DiffusionError::Option { .. }) => {
                 ErrorKind::Usage
@@ -85,6 +86,7 @@ macro_rules! codes {
 
 codes! {
     DesignError::Request(_) => "invalid_request",
+    DesignError::Model(DiffusionError::Contradiction { .. }) => "machine_contradicted",
     DesignError::Model(_) => "model_failed",
     DesignError::Simulation(_) | DesignError::NoRow { .. } => "simulation_refused",
     DesignError::Canary(_) => "canary_failed",

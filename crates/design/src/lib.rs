@@ -5,6 +5,7 @@
 //! known-answer canary. It emits no telemetry: callers observe.
 
 mod bundled;
+mod dense;
 mod designer;
 mod digest;
 mod document;
@@ -16,11 +17,14 @@ mod predictive;
 mod quality;
 mod request;
 mod scanner;
+#[cfg(test)]
+mod shifts;
 mod simulated;
 mod stopwatch;
 mod validation;
 
 pub use bundled::write_bundled;
+pub use dense::DenseScan;
 pub use designer::{Design, Designer};
 pub use digest::{draws_sha256, scan_sha256};
 pub use document::{

@@ -119,7 +119,8 @@ pub struct ObservableCheck {
 pub(crate) struct Question<'a> {
     pub process: Process,
     pub alloy: Alloy,
-    pub spot: Option<SpotDiameter>,
+    /// Where the spot diameter may lie, µm.
+    pub spots: [f64; 2],
     pub descriptors: &'a Descriptors,
     pub draws: &'a [[f64; PARAMETER_COUNT]],
     pub seed: u64,
@@ -176,11 +177,8 @@ impl Question<'_> {
     ) -> Result<f64, DesignError> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(index as u64);
-        let [low, high] = self.process.spot_um();
-        let spot = match self.spot {
-            Some(spot) => spot,
-            None => SpotDiameter::micrometres(low + (high - low) * rng.random::<f64>())?,
-        };
+        let [low, high] = self.spots;
+        let spot = SpotDiameter::micrometres(low + (high - low) * rng.random::<f64>())?;
         let nuisance = Nuisance::draw(self.process, self.alloy, &mut rng);
         let parameters = ProcessParameters::from_array(*theta)?;
         let case = Case { process: self.process, alloy: self.alloy, parameters, spot };
@@ -374,7 +372,7 @@ mod tests {
             let question = Question {
                 process: Process::Lpbf,
                 alloy: Alloy::Ti6Al4V,
-                spot: None,
+                spots: Process::Lpbf.spot_um(),
                 descriptors: &descriptors,
                 draws: &draws,
                 seed: 3,

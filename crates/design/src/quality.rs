@@ -24,6 +24,10 @@ pub struct QualitySummary {
     /// Kullback–Leibler divergence of each marginal from the prior's, nats, by parameter key;
     /// parameters given as known are left out. 0 says that the scan told nothing; it ends near 3.
     pub information_gain_nats: BTreeMap<String, f64>,
+    /// With a machine: share of all draws that lay outside its limits and were drawn again. Near 0
+    /// when scan and machine agree.
+    #[serde(default)]
+    pub redrawn: Option<f64>,
     /// The most unusual descriptors, outside [`ORDINARY_PERCENTILES`]; most unusual first.
     pub unusual: Vec<UnusualDescriptor>,
     /// Every descriptor of the scan, by name.

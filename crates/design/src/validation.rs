@@ -14,7 +14,7 @@ use microdiff_diffusion::rows::{Row, RowSet};
 use microdiff_diffusion::{
     CaseScore, Model, Observation, SampleOptions, SetScore, score_case, set_scores,
 };
-use microdiff_domain::{DefectClass, KnownParameters};
+use microdiff_domain::DefectClass;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -236,19 +236,15 @@ pub(crate) fn predict(
     seed: u64,
 ) -> Result<Vec<crate::predictive::Predicted>, DesignError> {
     let observation = Observation {
-        process: row.process,
-        alloy: row.alloy,
-        descriptors: row.descriptors.clone(),
         appearance: row.appearance.clone(),
-        known: KnownParameters::NONE,
-        spot: None,
+        ..Observation::new(row.process, row.alloy, row.descriptors.clone())
     };
     let options = SampleOptions { samples, steps: SCORE.steps, seed };
     let posterior = model.posterior(&observation, &options, &mut ())?;
     Question {
         process: row.process,
         alloy: row.alloy,
-        spot: None,
+        spots: row.process.spot_um(),
         descriptors: &row.descriptors,
         draws: &posterior.draws,
         seed,

@@ -1,11 +1,13 @@
-//! What the network is conditioned on, as one vector: normalised descriptors, the alloy and the
-//! spot diameter where it is known.
+//! What the network is conditioned on, as one vector: normalised descriptors, alloy and process, and
+//! machine and spot diameter where they are known. The voxel size is one of the descriptors.
 
-use microdiff_domain::{Alloy, DESCRIPTOR_COUNT, Descriptors, SpotDiameter};
+use microdiff_domain::{Alloy, DESCRIPTOR_COUNT, Descriptors, Machine, Process, SpotDiameter};
 use serde::{Deserialize, Serialize};
 
-/// Length of the condition: descriptors, alloy one-hot, spot diameter and whether it is given.
-pub(crate) const CONTEXT: usize = DESCRIPTOR_COUNT + Alloy::ALL.len() + 2;
+/// Length of the condition: descriptors; alloy, process and machine, one-hot each; spot diameter and
+/// whether it is given.
+pub(crate) const CONTEXT: usize =
+    DESCRIPTOR_COUNT + Alloy::ALL.len() + Process::ALL.len() + Machine::ALL.len() + 2;
 
 /// Where the network's view of a descriptor ends, in standard deviations of the training rows. A
 /// scan far outside is reported as such; it must not drive the network where it never was.
@@ -23,7 +25,6 @@ pub struct Normaliser {
 
 impl Normaliser {
     /// From training rows; identity when there are none.
-    #[cfg(any(test, feature = "train"))]
     pub(crate) fn fit<'a>(rows: impl Iterator<Item = &'a Descriptors> + Clone) -> Self {
         let count = rows.clone().count().max(1) as f64;
         let mut mean = vec![0.0; DESCRIPTOR_COUNT];
@@ -60,18 +61,27 @@ impl Normaliser {
     }
 }
 
+/// What is known of a part beside its scan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metadata {
+    pub(crate) alloy: Alloy,
+    pub(crate) process: Process,
+    pub(crate) machine: Option<Machine>,
+    pub(crate) spot: Option<SpotDiameter>,
+}
+
 /// The condition vector, length [`CONTEXT`].
-pub(crate) fn context(
-    normal: &[f64; DESCRIPTOR_COUNT],
-    alloy: Alloy,
-    spot: Option<SpotDiameter>,
-) -> Vec<f32> {
+pub(crate) fn context(normal: &[f64; DESCRIPTOR_COUNT], metadata: &Metadata) -> Vec<f32> {
+    let Metadata { alloy, process, machine, spot } = *metadata;
+    let one = |is: bool| if is { 1.0 } else { 0.0 };
     let mut out: Vec<f32> = normal.iter().map(|value| value.clamp(-CLAMP, CLAMP) as f32).collect();
-    out.extend(Alloy::ALL.map(|other| if other == alloy { 1.0 } else { 0.0 }));
-    // Common spots are 50 to 150 um: about ±1 after this scaling.
-    let scaled = spot.map(|spot| (spot.get() / 85.0).ln() / 0.5);
+    out.extend(Alloy::ALL.map(|other| one(other == alloy)));
+    out.extend(Process::ALL.map(|other| one(other == process)));
+    out.extend(Machine::ALL.map(|other| one(Some(other) == machine)));
+    let [low, high] = process.spot_um();
+    let scaled = spot.map(|spot| (2.0 * spot.get() - low - high) / (high - low));
     out.push(scaled.map_or(0.0, |value| value as f32));
-    out.push(if spot.is_some() { 1.0 } else { 0.0 });
+    out.push(one(spot.is_some()));
     out
 }
 
@@ -96,12 +106,25 @@ mod tests {
 
     #[test]
     fn condition_by_eye() {
-        let spot = SpotDiameter::micrometres(85.0).unwrap();
-        let full = context(&[100.0; DESCRIPTOR_COUNT], Alloy::Ss316L, Some(spot));
+        let metadata = Metadata {
+            alloy: Alloy::Ss316L,
+            process: Process::Lpbf,
+            machine: Some(Machine::Slm280),
+            spot: Some(SpotDiameter::micrometres(140.0).unwrap()),
+        };
+        let full = context(&[100.0; DESCRIPTOR_COUNT], &metadata);
         assert_eq!(full.len(), CONTEXT);
         assert_eq!(full[0], 6.0);
-        assert_eq!(full[DESCRIPTOR_COUNT..], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
-        let none = context(&[0.0; DESCRIPTOR_COUNT], Alloy::Ti6Al4V, None);
-        assert_eq!(none[DESCRIPTOR_COUNT..], [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        let (alloy, process) = ([0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0]);
+        let machine = [0.0, 1.0, 0.0, 0.0, 0.0];
+        assert_eq!(
+            full[DESCRIPTOR_COUNT..],
+            [&alloy[..], &process, &machine, &[1.0, 1.0]].concat()
+        );
+        let metadata =
+            Metadata { alloy: Alloy::Ti6Al4V, process: Process::Ded, machine: None, spot: None };
+        let bare = context(&[0.0; DESCRIPTOR_COUNT], &metadata);
+        let (alloy, process) = ([1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0]);
+        assert_eq!(bare[DESCRIPTOR_COUNT..], [&alloy[..], &process, &[0.0; 7]].concat());
     }
 }

@@ -45,6 +45,18 @@ pub enum DiffusionError {
     /// A value the domain refuses.
     #[error(transparent)]
     Domain(#[from] DomainError),
+    /// A scan that cannot come from the machine it is said to come from.
+    #[error(
+        "{:.0} % of the settings that explain this scan are none that {machine} can be set to: ask \
+         without the machine, or check alloy, voxel size and what was given as known",
+        100.0 * share
+    )]
+    Contradiction {
+        /// Name of the machine.
+        machine: &'static str,
+        /// Share of the draws outside its limits.
+        share: f64,
+    },
     /// Training that cannot begin or go on.
     #[error("training refused: {reason}")]
     Training {

@@ -51,7 +51,7 @@ impl Default for Architecture {
             embedding: 128,
             conditioning: 128,
             frequencies: 16,
-            width: 160,
+            width: 96,
             blocks: 4,
         }
     }

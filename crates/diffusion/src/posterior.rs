@@ -1,12 +1,12 @@
 use crate::bundle::{AlloyPrior, BundleFiles, Manifest, Parts, laser};
-use crate::condition::context;
+use crate::condition::{Metadata, context};
 use crate::error::within;
 use crate::network::{Film, KNOWN, Network, Scratch, TRUNK_INPUTS};
 use crate::sampler::{initial_scale, karras_levels, sample_dpmpp_2m};
 use crate::{DescriptorReference, DiffusionError, OutOfDistribution, space};
 use microdiff_domain::{
-    Alloy, Appearance, DefectClass, Descriptors, KnownParameters, Observer, PARAMETER_COUNT,
-    Parameter, Phase, Process, SpotDiameter,
+    Alloy, Appearance, DefectClass, Descriptors, DomainError, KnownParameters, Machine, Observer,
+    PARAMETER_COUNT, Parameter, Phase, Process, SpotDiameter,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -18,6 +18,11 @@ use std::path::Path;
 /// Draws computed together, small enough for activations to stay in the second-level cache. A
 /// multiple of the kernels' tile of 12 rows.
 const BLOCK: usize = 96;
+
+/// Times a draw outside a machine's limits is drawn again before the answer is refused: a scan that
+/// leaves a fifth of its draws within is still answered, one that fits the machine takes two or
+/// three.
+const REDRAWS: u64 = 40;
 
 /// A model ready to answer.
 pub struct Model {
@@ -39,6 +44,21 @@ pub struct Observation {
     pub known: KnownParameters,
     /// Spot diameter, if known.
     pub spot: Option<SpotDiameter>,
+    /// The machine, if known; every draw lies within its limits.
+    pub machine: Option<Machine>,
+}
+
+impl Observation {
+    /// A scan of which nothing more is known.
+    pub fn new(process: Process, alloy: Alloy, descriptors: Descriptors) -> Self {
+        let known = KnownParameters::NONE;
+        Self { process, alloy, descriptors, appearance: None, known, spot: None, machine: None }
+    }
+
+    fn metadata(&self) -> Metadata {
+        let Self { alloy, process, machine, spot, .. } = *self;
+        Metadata { alloy, process, machine, spot }
+    }
 }
 
 /// How to draw.
@@ -62,8 +82,11 @@ impl Default for SampleOptions {
 /// The answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Posterior {
-    /// Draws of θ in physical units, in the order of [`Parameter::ALL`]; all inside the prior.
+    /// Draws of θ in physical units, in the order of [`Parameter::ALL`]; all inside the prior and
+    /// the limits of the machine, if one is known.
     pub draws: Vec<[f64; PARAMETER_COUNT]>,
+    /// Share of all that was drawn that lay outside the machine's limits and was drawn again.
+    pub redrawn: f64,
     /// Probabilities of the defect classes, in the order of [`DefectClass::ALL`].
     pub defects: [f64; DefectClass::ALL.len()],
     /// Whether the scan looks like the simulations the model learnt from.
@@ -207,7 +230,8 @@ impl Model {
     /// Draws from the posterior. Announces [`Phase::Encode`], [`Phase::Sample`] and
     /// [`Phase::Check`]. The same model, observation and options give the same bytes whatever the
     /// number of threads. Refuses options outside their range, a process and alloy the model was
-    /// not trained on and known values outside their prior.
+    /// not trained on, known values and a spot outside their prior, a machine that could not have
+    /// printed the part, and a scan whose settings the machine cannot be set to.
     pub fn posterior(
         &self,
         observation: &Observation,
@@ -216,40 +240,34 @@ impl Model {
     ) -> Result<Posterior, DiffusionError> {
         within("samples", options.samples, 1..=100_000)?;
         within("steps", options.steps, 4..=1000)?;
-        let known = self.check(observation)?;
+        self.check(observation)?;
         let network = &self.parts.network;
         observer.begin(Phase::Encode);
         let normal = self.parts.manifest.normaliser.apply(&observation.descriptors);
-        let context = context(&normal, observation.alloy, observation.spot);
-        let embedding = network.embed(&context);
+        let embedding = network.embed(&context(&normal, &observation.metadata()));
         let defects = network.classify(&embedding);
         let levels = karras_levels(options.steps);
-        let latent_known = known.latent(observation);
-        let features = known_features(&latent_known);
+        let known = latent(observation);
+        let features = known_features(&known);
         let film = |sigma: &f64| network.film(&embedding, *sigma, &features);
         let films: Vec<Film> = levels[..options.steps].iter().map(film).collect();
         observer.end(Phase::Encode);
 
         observer.begin(Phase::Sample);
-        let task = Task { network, levels: &levels, films: &films, known: latent_known };
-        let blocks: Vec<usize> = (0..options.samples).step_by(BLOCK).collect();
-        let draws: Vec<[f64; PARAMETER_COUNT]> = blocks
-            .par_iter()
-            .map_init(Scratch::default, |scratch, first| {
-                let count = BLOCK.min(options.samples - first);
-                task.draw(options.seed, *first..first + count, scratch)
-            })
-            .flatten_iter()
-            .map(|latent| space::from_latent(&latent, observation.process, observation.alloy))
-            .map(|draw| known.restore(draw))
-            .collect();
+        let seed = options.seed;
+        let task = Task { network, levels: &levels, films: &films, known, seed, observation };
+        let mut draws = task.draw(&(0..options.samples as u64).collect::<Vec<_>>());
+        let redrawn = match observation.machine {
+            Some(machine) => task.hold_within(machine, &mut draws)?,
+            None => 0.0,
+        };
         observer.end(Phase::Sample);
 
         observer.begin(Phase::Check);
         let out_of_distribution =
             self.judge(observation.process, &normal, observation.appearance.as_ref())?;
         observer.end(Phase::Check);
-        Ok(Posterior { draws, defects, out_of_distribution })
+        Ok(Posterior { draws, redrawn, defects, out_of_distribution })
     }
 
     /// Whether a scan looks like the simulations of a process the model learnt from, without a
@@ -276,13 +294,13 @@ impl Model {
         Ok(detector.judge(normal, appearance))
     }
 
-    fn check(&self, observation: &Observation) -> Result<Known, DiffusionError> {
-        let Observation { process, alloy, .. } = *observation;
+    fn check(&self, observation: &Observation) -> Result<(), DiffusionError> {
+        let Observation { process, alloy, known, spot, machine, .. } = observation;
         let pairs = self.parts.manifest.alloys.iter().map(|prior| (prior.process, prior.alloy));
-        if !pairs.clone().any(|pair| pair == (process, alloy)) {
+        if !pairs.clone().any(|pair| pair == (*process, *alloy)) {
             let known: Vec<String> =
                 pairs.map(|(process, alloy)| format!("{process} {alloy}")).collect();
-            return Err(DiffusionError::Domain(microdiff_domain::DomainError::UnknownName {
+            return Err(DiffusionError::Domain(DomainError::UnknownName {
                 kind: "process and alloy of the model",
                 name: format!("{process} {alloy}"),
                 known: known.join(", "),
@@ -290,11 +308,12 @@ impl Model {
         }
         // Known values may have been checked against another process and alloy.
         for parameter in Parameter::ALL {
-            if let Some(value) = observation.known.get(parameter) {
-                KnownParameters::NONE.with(parameter, value, process, alloy)?;
+            if let Some(value) = known.get(parameter) {
+                KnownParameters::NONE.with(parameter, value, *process, *alloy)?;
             }
         }
-        Ok(Known(observation.known.values()))
+        spot.map_or(Ok(()), |spot| process.check_spot(spot))?;
+        Ok(machine.map_or(Ok(()), |machine| machine.check(*process, known, *spot))?)
     }
 
     /// Asks the bundle's canary and compares; `None` if the bundle has none.
@@ -320,14 +339,7 @@ impl Model {
     ) -> Result<[Quantiles; PARAMETER_COUNT], DiffusionError> {
         let mut mean = [0.0; microdiff_domain::DESCRIPTOR_COUNT];
         mean.copy_from_slice(&self.parts.manifest.normaliser.mean);
-        let observation = Observation {
-            process,
-            alloy,
-            descriptors: Descriptors::new(mean)?,
-            appearance: None,
-            known: KnownParameters::NONE,
-            spot: None,
-        };
+        let observation = Observation::new(process, alloy, Descriptors::new(mean)?);
         let posterior = self.posterior(&observation, options, observer)?;
         let units: Vec<_> =
             posterior.draws.iter().map(|draw| space::to_unit(draw, process, alloy)).collect();
@@ -335,22 +347,13 @@ impl Model {
     }
 }
 
-/// Known values in physical units.
-struct Known([Option<f64>; PARAMETER_COUNT]);
-
-impl Known {
-    fn latent(&self, observation: &Observation) -> [Option<f64>; PARAMETER_COUNT] {
-        let Observation { process, alloy, .. } = *observation;
-        let low = |p: Parameter| p.range(process, alloy).low;
-        let filled = Parameter::ALL.map(|p| self.0[p.index()].unwrap_or_else(|| low(p)));
-        let latent = space::to_latent(&filled, process, alloy);
-        std::array::from_fn(|i| self.0[i].map(|_| latent[i]))
-    }
-
-    /// The known values exactly as given, not as they come back from the transform.
-    fn restore(&self, draw: [f64; PARAMETER_COUNT]) -> [f64; PARAMETER_COUNT] {
-        std::array::from_fn(|i| self.0[i].unwrap_or(draw[i]))
-    }
+/// Known values in the space of the diffusion.
+fn latent(observation: &Observation) -> [Option<f64>; PARAMETER_COUNT] {
+    let Observation { alloy, process, known, .. } = observation;
+    let low = |p: Parameter| p.range(*process, *alloy).low;
+    let filled = Parameter::ALL.map(|p| known.get(p).unwrap_or(low(p)));
+    let latent = space::to_latent(&filled, *process, *alloy);
+    Parameter::ALL.map(|p| known.get(p).map(|_| latent[p.index()]))
 }
 
 /// One scan's sampling, shared by the threads.
@@ -359,20 +362,60 @@ struct Task<'a> {
     levels: &'a [f64],
     films: &'a [Film],
     known: [Option<f64>; PARAMETER_COUNT],
+    seed: u64,
+    observation: &'a Observation,
 }
 
 impl Task<'_> {
-    /// Latent draws of a range of indices, from each index's own noise stream.
-    fn draw(
+    /// One draw of θ from each noise stream.
+    fn draw(&self, streams: &[u64]) -> Vec<[f64; PARAMETER_COUNT]> {
+        let Observation { alloy, process, known, .. } = self.observation;
+        // Known values exactly as given, not as they come back from the transform.
+        let theta = |latent: [f64; PARAMETER_COUNT]| {
+            let theta = space::from_latent(&latent, *process, *alloy);
+            Parameter::ALL.map(|p| known.get(p).unwrap_or(theta[p.index()]))
+        };
+        streams
+            .par_chunks(BLOCK)
+            .map_init(Scratch::default, |scratch, streams| self.latent(streams, scratch))
+            .flatten_iter()
+            .map(theta)
+            .collect()
+    }
+
+    /// Draws anew, from further streams of its own, what lies outside the machine's limits. The
+    /// network knows the machine, so little does. Returns the share of all draws that did.
+    fn hold_within(
         &self,
-        seed: u64,
-        range: std::ops::Range<usize>,
-        scratch: &mut Scratch,
-    ) -> Vec<[f64; PARAMETER_COUNT]> {
-        let mut x = Vec::with_capacity(range.len() * PARAMETER_COUNT);
-        for index in range {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(index as u64);
+        machine: Machine,
+        draws: &mut [[f64; PARAMETER_COUNT]],
+    ) -> Result<f64, DiffusionError> {
+        let limits = machine.limits();
+        let (mut drawn, mut refused) = (draws.len(), 0);
+        let mut outside: Vec<usize> = (0..draws.len()).collect();
+        for round in 1..=REDRAWS {
+            outside.retain(|index| !limits.allow(&draws[*index]));
+            refused += outside.len();
+            if outside.is_empty() {
+                return Ok(refused as f64 / drawn.max(1) as f64);
+            }
+            // Draws are fewer than 2³².
+            let streams: Vec<u64> = outside.iter().map(|i| *i as u64 | round << 32).collect();
+            for (index, draw) in outside.iter().zip(self.draw(&streams)) {
+                draws[*index] = draw;
+            }
+            drawn += streams.len();
+        }
+        let share = refused as f64 / drawn.max(1) as f64;
+        Err(DiffusionError::Contradiction { machine: machine.name(), share })
+    }
+
+    /// Latent draws, one from each noise stream.
+    fn latent(&self, streams: &[u64], scratch: &mut Scratch) -> Vec<[f64; PARAMETER_COUNT]> {
+        let mut x = Vec::with_capacity(streams.len() * PARAMETER_COUNT);
+        for stream in streams {
+            let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+            rng.set_stream(*stream);
             for _ in 0..PARAMETER_COUNT {
                 let noise: f64 = StandardNormal.sample(&mut rng);
                 x.push(noise * initial_scale());

@@ -11,7 +11,7 @@ use crate::digest::sha256_hex;
 use microdiff_domain::appearance::APPEARANCE;
 use microdiff_domain::descriptor::{DESCRIPTORS, DescriptorSpec};
 use microdiff_domain::{
-    APPEARANCE_COUNT, Alloy, Appearance, DESCRIPTOR_COUNT, DefectClass, Descriptors,
+    APPEARANCE_COUNT, Alloy, Appearance, DESCRIPTOR_COUNT, DefectClass, Descriptors, Machine,
     PARAMETER_COUNT, Parameter, Process, SpotDiameter,
 };
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,16 @@ pub struct Row {
     pub appearance: Option<Appearance>,
     /// True dominant defect.
     pub class: DefectClass,
+}
+
+impl Row {
+    /// Whether a machine could have printed it: setting and spot lie within its limits.
+    pub(crate) fn could_come_from(&self, machine: Machine) -> bool {
+        let limits = machine.limits();
+        machine.process() == self.process
+            && limits.allow(&self.theta)
+            && self.spot.is_some_and(|spot| limits.allow_spot(spot))
+    }
 }
 
 /// Rows and the version of the simulator that made them.

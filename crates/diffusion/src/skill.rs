@@ -4,7 +4,7 @@
 //! back for other work between two. The complete evaluation, by parameter and by what is given, is
 //! [`crate::evaluate`]; both score a case by the same code.
 
-use crate::evaluate::{EvaluateOptions, given_scores};
+use crate::evaluate::{EvaluateOptions, bare_scores};
 use crate::rows::Row;
 use crate::{DiffusionError, Model};
 use microdiff_domain::{DefectClass, PARAMETER_COUNT};
@@ -49,9 +49,7 @@ pub fn score_case(
     options: &EvaluateOptions,
     index: u64,
 ) -> Result<CaseScore, DiffusionError> {
-    let (scores, _) = given_scores(model, row, &[], options, index)?;
-    // Nothing is given, so every parameter has its score.
-    let scores = scores.map(Option::unwrap_or_default);
+    let scores = bare_scores(model, row, options, index)?;
     Ok(CaseScore {
         class: row.class,
         crps: scores.map(|score| score.crps),

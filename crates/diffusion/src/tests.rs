@@ -4,68 +4,70 @@ use crate::bundle::{
     AlloyPrior, BundleFiles, FORMAT, MODEL_TYPE, Manifest, Tensors, TrainingRecord, weights,
 };
 use crate::condition::Normaliser;
+use crate::network::Parameters;
 use crate::network::tests::{random_parameters, small};
 use crate::outlier::{Detectors, Seen};
 use crate::{Model, Observation, SampleOptions};
 use microdiff_domain::descriptor::DESCRIPTORS;
 use microdiff_domain::{
-    APPEARANCE_COUNT, Alloy, Appearance, DESCRIPTOR_COUNT, Descriptors, KnownParameters, Observer,
-    PARAMETER_COUNT, Parameter, Phase, Process, SpotDiameter,
+    APPEARANCE_COUNT, Alloy, Appearance, DESCRIPTOR_COUNT, Descriptors, KnownParameters, Machine,
+    Observer, PARAMETER_COUNT, Parameter, Phase, Process, SpotDiameter,
 };
 use proptest::prelude::*;
 use std::sync::OnceLock;
 
-/// A bundle with random weights, for two alloys.
+/// A bundle with random weights.
 fn files() -> &'static BundleFiles {
     static FILES: OnceLock<BundleFiles> = OnceLock::new();
-    FILES.get_or_init(|| {
-        let row = |i: usize| std::array::from_fn(|d| ((i * 7 + d * 13) as f64).sin());
-        let appearance = Appearance::new([0.5; APPEARANCE_COUNT]).unwrap();
-        let rows: Vec<[f64; DESCRIPTOR_COUNT]> = (0..300).map(row).collect();
-        let seen: Vec<Seen<'_>> = rows.iter().map(|row| (*row, Some(&appearance))).collect();
-        let priors = [
-            AlloyPrior::current(Process::Lpbf, Alloy::Ti6Al4V),
-            AlloyPrior::current(Process::Ebm, Alloy::In718),
-        ];
-        let tensors = Tensors {
-            parameters: random_parameters(&small(), 11),
-            detectors: Detectors::fit(
-                &[Process::Lpbf, Process::Ebm],
-                100,
-                [&|_| seen[..100].to_vec(), &|_| seen[100..250].to_vec(), &|_| {
-                    seen[250..].to_vec()
-                }],
-            ),
-            priors: vec![vec![0.5; 10 * PARAMETER_COUNT]; 2],
-        };
-        let manifest = Manifest {
-            format: FORMAT.into(),
-            name: "random".into(),
-            model_type: MODEL_TYPE.into(),
-            architecture: small(),
-            descriptors: DESCRIPTORS.map(|spec| spec.name.to_owned()).to_vec(),
-            normaliser: Normaliser {
-                mean: vec![0.0; DESCRIPTOR_COUNT],
-                sd: vec![1.0; DESCRIPTOR_COUNT],
-            },
-            alloys: priors.to_vec(),
-            training: TrainingRecord {
-                simulator_version: "none".into(),
-                rows: 150,
-                validation_rows: 150,
-                steps: 0,
-                best_step: 0,
-                validation_loss: 1.0,
-                seed: 11,
-                log_sha256: String::new(),
-            },
-            evaluation: None,
-            canary: None,
-            weights_sha256: String::new(),
-        };
-        let weights = weights(&small(), &priors, &tensors).unwrap();
-        BundleFiles::with_manifest(weights, manifest).unwrap()
-    })
+    FILES.get_or_init(|| bundle(random_parameters(&small(), 11)))
+}
+
+/// A bundle for two pairs of process and alloy.
+fn bundle(parameters: Parameters) -> BundleFiles {
+    let row = |i: usize| std::array::from_fn(|d| ((i * 7 + d * 13) as f64).sin());
+    let rows: Vec<[f64; DESCRIPTOR_COUNT]> = (0..300).map(row).collect();
+    let appearance = Appearance::new([0.5; APPEARANCE_COUNT]).unwrap();
+    let seen: Vec<Seen<'_>> = rows.iter().map(|row| (*row, Some(&appearance))).collect();
+    let priors = [
+        AlloyPrior::current(Process::Lpbf, Alloy::Ti6Al4V),
+        AlloyPrior::current(Process::Ebm, Alloy::In718),
+    ];
+    let tensors = Tensors {
+        parameters,
+        detectors: Detectors::fit(
+            &[Process::Lpbf, Process::Ebm],
+            100,
+            [&|_| seen[..100].to_vec(), &|_| seen[100..250].to_vec(), &|_| seen[250..].to_vec()],
+        ),
+        priors: vec![vec![0.5; 10 * PARAMETER_COUNT]; 2],
+    };
+    let manifest = Manifest {
+        format: FORMAT.into(),
+        name: "random".into(),
+        model_type: MODEL_TYPE.into(),
+        architecture: small(),
+        descriptors: DESCRIPTORS.map(|spec| spec.name.to_owned()).to_vec(),
+        normaliser: Normaliser {
+            mean: vec![0.0; DESCRIPTOR_COUNT],
+            sd: vec![1.0; DESCRIPTOR_COUNT],
+        },
+        alloys: priors.to_vec(),
+        training: TrainingRecord {
+            simulator_version: "none".into(),
+            rows: 150,
+            validation_rows: 150,
+            steps: 0,
+            best_step: 0,
+            validation_loss: 1.0,
+            seed: 11,
+            log_sha256: String::new(),
+        },
+        evaluation: None,
+        canary: None,
+        weights_sha256: String::new(),
+    };
+    let weights = weights(&small(), &priors, &tensors).unwrap();
+    BundleFiles::with_manifest(weights, manifest).unwrap()
 }
 
 fn model() -> Model {
@@ -73,14 +75,19 @@ fn model() -> Model {
 }
 
 fn observation() -> Observation {
+    let descriptors = Descriptors::new([0.4; DESCRIPTOR_COUNT]).unwrap();
     Observation {
-        appearance: None,
-        process: Process::Ebm,
-        alloy: Alloy::In718,
-        descriptors: Descriptors::new([0.4; DESCRIPTOR_COUNT]).unwrap(),
-        known: KnownParameters::NONE,
-        spot: Some(SpotDiameter::micrometres(80.0).unwrap()),
+        spot: Some(SpotDiameter::micrometres(250.0).unwrap()),
+        ..Observation::new(Process::Ebm, Alloy::In718, descriptors)
     }
+}
+
+/// Asks of a part that a machine printed whose limits do not hold the whole prior.
+fn of_machine() -> Observation {
+    let (process, alloy) = (Process::Lpbf, Alloy::Ti6Al4V);
+    let machine = Some(Machine::RenishawAm400);
+    let known = KnownParameters::parse("bed_temperature=80", process, alloy).unwrap();
+    Observation { process, alloy, known, spot: None, machine, ..observation() }
 }
 
 fn known(text: &str) -> KnownParameters {
@@ -187,6 +194,11 @@ fn draws_do_not_depend_on_threads_nor_on_how_many_are_asked() {
         assert_eq!(pool(threads).install(|| ask(1000)), many);
     }
     assert_ne!(many.draws[0], many.draws[1]);
+    let of_machine = |samples| {
+        let options = SampleOptions { samples, steps: 8, seed: 3 };
+        model.posterior(&of_machine(), &options, &mut ()).unwrap().draws
+    };
+    assert_eq!(of_machine(137), of_machine(1000)[..137]);
     let other = SampleOptions { samples: 1, steps: 8, seed: 4 };
     let other = model.posterior(&observation(), &other, &mut ()).unwrap();
     assert_ne!(other.draws[0], many.draws[0]);
@@ -221,6 +233,29 @@ fn all_parameters_known_come_back_as_they_are() {
 }
 
 #[test]
+fn every_draw_is_inside_the_machine() {
+    let posterior = model().posterior(&of_machine(), &SampleOptions::default(), &mut ()).unwrap();
+    let limits = Machine::RenishawAm400.limits();
+    assert!(posterior.draws.iter().all(|draw| limits.allow(draw)));
+    assert!(posterior.redrawn > 0.0 && posterior.redrawn < 0.9, "{}", posterior.redrawn);
+    let anywhere = Observation { machine: None, ..of_machine() };
+    let posterior = model().posterior(&anywhere, &SampleOptions::default(), &mut ()).unwrap();
+    assert!(posterior.draws.iter().any(|draw| !limits.allow(draw)));
+    assert_eq!(posterior.redrawn, 0.0);
+}
+
+#[test]
+fn a_scan_that_contradicts_its_machine_is_refused() {
+    // A network that says "as fast as can be" whatever it is shown.
+    let mut parameters = random_parameters(&small(), 11);
+    parameters.get_mut("output.bias").unwrap()[Parameter::ScanSpeed.index()] = 100.0;
+    let model = Model::from_files(&bundle(parameters)).unwrap();
+    let options = SampleOptions { samples: 10, steps: 8, seed: 0 };
+    let text = model.posterior(&of_machine(), &options, &mut ()).unwrap_err().to_string();
+    assert!(text.contains("of the settings that explain this scan are none that Ren"), "{text}");
+}
+
+#[test]
 fn requests_that_cannot_be_answered_say_why() {
     let model = model();
     let options = SampleOptions { samples: 10, steps: 8, seed: 0 };
@@ -236,6 +271,15 @@ fn requests_that_cannot_be_answered_say_why() {
     // 70 W is in the prior of a laser and below that of an electron beam.
     let known = KnownParameters::parse("laser_power=70", Process::Lpbf, Alloy::Ti6Al4V).unwrap();
     assert!(says(&Observation { known, ..observation() }, &options).contains("300 to 2500 W"));
+    let spot = Some(SpotDiameter::micrometres(80.0).unwrap());
+    let text = says(&Observation { spot, ..observation() }, &options);
+    assert_eq!(text, "spot_diameter 80 um is outside 150 to 450 um");
+    let machine = Some(Machine::EosM290);
+    let text = says(&Observation { machine, ..observation() }, &options);
+    assert!(text.contains("it runs lpbf, not ebm; for ebm: Arcam-Q20"), "{text}");
+    let known = KnownParameters::parse("scan_speed=2500", Process::Lpbf, Alloy::Ti6Al4V).unwrap();
+    let text = says(&Observation { known, ..of_machine() }, &options);
+    assert!(text.ends_with("scan_speed 2500 mm/s is outside 10 to 2000 mm/s"), "{text}");
 }
 
 #[test]

@@ -37,6 +37,14 @@ pub enum DomainError {
         /// Comma-separated list of the alloys that would have been accepted.
         known: String,
     },
+    /// A machine that is asked for what it cannot do.
+    #[error("machine {machine}: {reason}")]
+    Machine {
+        /// Name of the machine.
+        machine: &'static str,
+        /// What is wrong, and what it could do.
+        reason: String,
+    },
     /// A `name=value` list that cannot be read.
     #[error("cannot read \"{text}\": {expected}")]
     Unreadable {

@@ -4,7 +4,9 @@
 //! this table says; that scatter is part of the melt-pool law's interval.
 
 use crate::error::echo;
-use crate::{Alloy, DomainError, Process};
+use crate::{
+    Alloy, DomainError, KnownParameters, PARAMETER_COUNT, Parameter, Process, SpotDiameter,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -66,6 +68,42 @@ pub struct UsualSetting {
     pub source: &'static str,
 }
 
+/// How far a spot may lie outside the range a machine is sold with, as a share of either end: focus
+/// and the method of measuring move it that much. A choice.
+const SPOT_TOLERANCE: f64 = 0.1;
+
+impl MachineLimits {
+    /// Smallest and largest value of a parameter; none for the hatch, which is a matter of software.
+    pub fn of(&self, parameter: Parameter) -> Option<[f64; 2]> {
+        match parameter {
+            Parameter::LaserPower => Some(self.power_w),
+            Parameter::ScanSpeed => Some(self.speed_mm_s),
+            Parameter::LayerThickness => Some(self.layer_um),
+            Parameter::HatchSpacing => None,
+            Parameter::BedTemperature => Some(self.bed_c),
+        }
+    }
+
+    /// Whether a setting, θ in the order of [`Parameter::ALL`], lies within.
+    pub fn allow(&self, theta: &[f64; PARAMETER_COUNT]) -> bool {
+        Parameter::ALL.into_iter().all(|parameter| {
+            self.of(parameter)
+                .is_none_or(|[low, high]| (low..=high).contains(&theta[parameter.index()]))
+        })
+    }
+
+    /// The spot diameters it may have, µm: those it is sold with and a tenth on either side.
+    pub fn spot_range(&self) -> [f64; 2] {
+        [self.spot_um[0] * (1.0 - SPOT_TOLERANCE), self.spot_um[1] * (1.0 + SPOT_TOLERANCE)]
+    }
+
+    /// Whether a spot lies within what the machine may have.
+    pub fn allow_spot(&self, spot: SpotDiameter) -> bool {
+        let [low, high] = self.spot_range();
+        (low..=high).contains(&spot.get())
+    }
+}
+
 impl Machine {
     /// Every machine.
     pub const ALL: [Machine; 5] = [
@@ -94,6 +132,53 @@ impl Machine {
             Machine::ArcamQ20 => Process::Ebm,
             Machine::LensDed => Process::Ded,
         }
+    }
+
+    /// Position in [`Machine::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The machines that run a process.
+    pub fn of(process: Process) -> impl Iterator<Item = Machine> {
+        Machine::ALL.into_iter().filter(move |machine| machine.process() == process)
+    }
+
+    /// Refuses another process than its own, and values that it cannot be set to.
+    ///
+    /// # Errors
+    /// [`DomainError::Machine`], saying what the machine could do instead.
+    pub fn check(
+        self,
+        process: Process,
+        known: &KnownParameters,
+        spot: Option<SpotDiameter>,
+    ) -> Result<(), DomainError> {
+        let refuse = |reason: String| Err(DomainError::Machine { machine: self.name(), reason });
+        if self.process() != process {
+            let own: Vec<&str> = Machine::of(process).map(Machine::name).collect();
+            let (runs, own) = (self.process(), own.join(", "));
+            return refuse(format!("it runs {runs}, not {process}; for {process}: {own}"));
+        }
+        let limits = self.limits();
+        for parameter in Parameter::ALL {
+            if let (Some(value), Some([low, high])) = (known.get(parameter), limits.of(parameter))
+                && !(low..=high).contains(&value)
+            {
+                let unit = parameter.unit();
+                return refuse(format!(
+                    "{parameter} {value} {unit} is outside {low} to {high} {unit}"
+                ));
+            }
+        }
+        if let Some(spot) = spot.filter(|spot| !limits.allow_spot(*spot)) {
+            let [low, high] = limits.spot_range();
+            let unit = SpotDiameter::UNIT;
+            let value = spot.get();
+            let text = format!("a spot of {value} {unit} is outside {low:.0} to {high:.0} {unit}");
+            return refuse(text);
+        }
+        Ok(())
     }
 
     /// Its limits and usual values.
@@ -226,12 +311,45 @@ mod tests {
             let limits = machine.limits();
             let within = |range: [f64; 2], value: f64| (range[0]..=range[1]).contains(&value);
             assert!(within(limits.spot_um, limits.usual_spot_um), "{machine}");
+            assert!(limits.allow_spot(SpotDiameter::micrometres(limits.usual_spot_um).unwrap()));
             assert!(within(limits.bed_c, limits.usual_bed_c), "{machine}");
             for usual in Alloy::ALL.into_iter().filter_map(|alloy| machine.usual(alloy)) {
                 assert!(within(limits.power_w, usual.power_w), "{machine} {usual:?}");
                 assert!(within(limits.speed_mm_s, usual.speed_mm_s), "{machine} {usual:?}");
                 assert!(within(limits.layer_um, usual.layer_um), "{machine} {usual:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_a_machine_cannot_do_is_refused_with_what_it_can() {
+        let known = |text| KnownParameters::parse(text, Process::Lpbf, Alloy::AlSi10Mg).unwrap();
+        let spot = |um| Some(SpotDiameter::micrometres(um).unwrap());
+        let check = |machine: Machine, text, spot| {
+            machine.check(Process::Lpbf, &known(text), spot).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            check(Machine::EosM290, "laser_power=370,hatch_spacing=190", spot(100.0)),
+            Ok(())
+        );
+        let refusal = |machine, text, spot| check(machine, text, spot).unwrap_err();
+        let text = refusal(Machine::EosM290, "laser_power=450", None);
+        assert_eq!(text, "machine EOS-M290: laser_power 450 W is outside 20 to 400 W");
+        let text = refusal(Machine::RenishawAm400, "", spot(100.0));
+        assert_eq!(text, "machine Renishaw-AM400: a spot of 100 um is outside 63 to 77 um");
+        let text = refusal(Machine::ArcamQ20, "", None);
+        let own = "it runs ebm, not lpbf; for lpbf: EOS-M290, SLM-280, Renishaw-AM400";
+        assert!(text.ends_with(own), "{text}");
+    }
+
+    #[test]
+    fn limits_hold_for_every_parameter_but_the_hatch() {
+        let limits = Machine::RenishawAm400.limits();
+        assert!(limits.allow(&[200.0, 632.0, 50.0, 5000.0, 80.0]));
+        for (parameter, value) in [(0, 401.0), (1, 2001.0), (2, 19.0), (4, 171.0)] {
+            let mut theta = [200.0, 632.0, 50.0, 110.0, 80.0];
+            theta[parameter] = value;
+            assert!(!limits.allow(&theta), "{theta:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
 use crate::error::echo;
-use crate::{Alloy, DomainError};
+use crate::{Alloy, DomainError, SpotDiameter};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -78,6 +78,24 @@ impl Process {
             Process::Ebm => [150.0, 450.0],
             Process::Ded => [600.0, 3000.0],
         }
+    }
+
+    /// Refuses a spot outside the prior.
+    ///
+    /// # Errors
+    /// [`DomainError::OutOfRange`].
+    pub fn check_spot(self, spot: SpotDiameter) -> Result<(), DomainError> {
+        let [low, high] = self.spot_um();
+        if (low..=high).contains(&spot.get()) {
+            return Ok(());
+        }
+        Err(DomainError::OutOfRange {
+            quantity: "spot_diameter",
+            value: spot.get(),
+            low,
+            high,
+            unit: SpotDiameter::UNIT,
+        })
     }
 
     /// Spot diameter and bed temperature of a setting that gives none, µm and °C: usual ones.

@@ -53,13 +53,18 @@ pub fn mixture(process: Process) -> [f64; 4] {
     }
 }
 
+/// Largest expected share of void that [`draw_mixed`] takes: with more void than metal there is no
+/// part to scan. Powder keeps beds below it; blown powder does not.
+const MOST_VOID: f64 = 0.5;
+
 /// Natural draws [`draw_mixed`] makes before it takes what it has: some alloys never ball.
 const ATTEMPTS: usize = 300;
 
 /// Draws a setting together with its nuisance values so that the expected classes
 /// ([`expected_shares`]) come in the shares of [`mixture`] instead of their natural ones.
 ///
-/// Within a class this is the natural prior: only the odds of the classes change. A scan that
+/// Within a class this is the natural prior: only the odds of the classes change, and what is more
+/// void than metal is left out. A scan that
 /// shows its class therefore has the same posterior under both; where the class is in doubt, the
 /// mixture *is* the prior of a model trained on it, and rarer classes are believed too readily by
 /// the ratio of `mixture` to the natural share.
@@ -73,8 +78,9 @@ pub fn draw_mixed(process: Process, alloy: Alloy, rng: &mut impl Rng) -> (Case, 
     loop {
         let case = draw(process, alloy, rng);
         let nuisance = Nuisance::draw(process, alloy, rng);
-        let class = case.expected_class(&nuisance);
-        if attempts >= ATTEMPTS || wanted.is_none_or(|wanted| wanted == class) {
+        let shares = expected_shares(&case, &nuisance);
+        let fits = wanted.is_none_or(|wanted| wanted == shares.class());
+        if attempts >= ATTEMPTS || (fits && shares.total() <= MOST_VOID) {
             return (case, nuisance);
         }
         attempts += 1;

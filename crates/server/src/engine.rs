@@ -6,8 +6,8 @@
 use crate::jobs::JobRequest;
 use crate::problem::{Failure, FailureKind};
 use microdiff_design::{
-    CaseScore, DescriptorReference, DesignDocument, DesignError, DesignRequest, Designer,
-    ErrorKind, ModelSummary, SetScore,
+    CaseScore, DescriptorReference, DesignDocument, DesignError, Designer, ErrorKind, ModelSummary,
+    SetScore,
 };
 use microdiff_domain::{DefectClass, Observer};
 use std::collections::BTreeMap;
@@ -130,14 +130,7 @@ impl Engine for Designer {
         request: &JobRequest,
         observer: &mut dyn Observer,
     ) -> Result<DesignDocument, EngineFailure> {
-        let mut asked = DesignRequest::new(request.alloy);
-        asked.process = request.process;
-        asked.known = request.known().map_err(|error| failed(&error.into()))?;
-        asked.spot = request.spot_um;
-        asked.voxel_size = request.voxel_size_um;
-        asked.samples = request.samples;
-        asked.steps = request.steps;
-        asked.seed = request.seed;
+        let asked = request.question().map_err(|error| failed(&error.into()))?;
         let design = Designer::design(self, scan, &asked, observer);
         design.map(|design| design.document).map_err(|error| failed(&error))
     }

@@ -18,17 +18,18 @@ pub fn run(args: &DesignArgs) -> Result<(), Failure> {
     if let Some(directory) = &args.model {
         table_mode::refuse_scan(directory)?;
     }
-    args.process.check(alloy).map_err(Failure::usage)?;
     let request = DesignRequest {
         alloy,
         process: args.process,
         known: KnownParameters::parse(&args.known, args.process, alloy).map_err(Failure::usage)?,
         spot: args.spot,
+        machine: args.machine,
         voxel_size: args.voxel_size,
         samples: args.samples,
         steps: args.steps,
         seed: args.seed,
     };
+    request.check().map_err(Failure::usage)?;
     let designer = designer(args.model.as_deref())?.with_data_files();
     let design = designer.design(scan, &request, &mut ())?;
     if let Some(path) = &args.draws {

@@ -1,15 +1,30 @@
-//! `microdiff evaluate`: skill and coverage of a model on simulations it has not seen.
+//! `microdiff evaluate`: skill and calibration of a model on simulations it has not seen, and the model
+//! beside what else could be done with the simulations it was trained on.
+
+mod export;
 
 use super::designer;
 use crate::args::{EvaluateArgs, SimulationSetArgs};
 use crate::failure::Failure;
-use crate::{output, report};
+use crate::{output, page, report};
 use microdiff_design::{DesignError, Designer, simulate_rows};
 use microdiff_diffusion::DiffusionError;
-use microdiff_diffusion::evaluate::EvaluateOptions;
+use microdiff_diffusion::evaluate::{Comparison, EvaluateOptions, Evaluation};
 use microdiff_diffusion::rows::RowSet;
 use microdiff_process::SIMULATOR_VERSION;
+use serde::Serialize;
 use std::io::Write;
+use std::path::Path;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    /// With `--against`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<Comparison>,
+}
 
 pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     let designer = designer(args.model.as_deref())?;
@@ -18,14 +33,40 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         return foreign(args, count as usize, &designer, &set);
     }
     let options = EvaluateOptions { samples: args.samples as usize, ..Default::default() };
+    let comparison = match &args.against {
+        Some(path) => Some(against(&designer, &set, path, &options, args.export.as_deref())?),
+        None => None,
+    };
     let evaluation = designer.evaluate(&set.rows, &options, &mut |done, total| {
         progress("evaluated", done, total);
     })?;
-    if args.json {
-        output::print_json(&evaluation)
-    } else {
-        output::print(&report::evaluation::render(&evaluation, &designer.model()))
+    let mut text = report::evaluation::render(&evaluation, &designer.model());
+    if let Some(comparison) = &comparison {
+        text += &report::evaluation::render_comparison(comparison);
     }
+    if let Some(path) = &args.page {
+        page::replace(path, "evaluate", &text)?;
+    }
+    match (args.json, &args.page) {
+        (true, _) => output::print_json(&Report { evaluation, comparison }),
+        (false, None) => output::print(&text),
+        (false, Some(_)) => Ok(()),
+    }
+}
+
+fn against(
+    designer: &Designer,
+    held_out: &RowSet,
+    path: &Path,
+    options: &EvaluateOptions,
+    directory: Option<&Path>,
+) -> Result<Comparison, Failure> {
+    let training = RowSet::read(path).map_err(Failure::data)?;
+    if let Some(directory) = directory {
+        export::write(designer, directory, &training, held_out)?;
+    }
+    let mut told = |done, total| progress("compared", done, total);
+    Ok(designer.compare(&held_out.rows, &training.rows, options, &mut told)?)
 }
 
 /// Tries the out-of-distribution check. The foreign scans have the seed of the simulations.

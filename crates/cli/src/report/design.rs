@@ -32,7 +32,8 @@ fn write_head(text: &mut String, document: &DesignDocument) -> std::fmt::Result 
     writeln!(text, "          sha256 {}", scan.sha256)?;
     let process = document.request.process;
     let mark = if process.is_validated() { "" } else { " (unvalidated)" };
-    writeln!(text, "Alloy     {}, {process}{mark}", document.request.alloy)?;
+    let machine = document.request.machine.map_or(String::new(), |name| format!(", on {name}"));
+    writeln!(text, "Alloy     {}, {process}{mark}{machine}", document.request.alloy)?;
     write_analysis(text, &document.analysis)?;
     write!(text, "Defects   ")?;
     for class in DefectClass::ALL {
@@ -113,6 +114,13 @@ fn write_tail(text: &mut String, document: &DesignDocument) -> std::fmt::Result 
         strange.score,
         100.0 * strange.p_value
     )?;
+    if let (Some(machine), Some(share)) = (document.request.machine, document.quality.redrawn) {
+        let share = 100.0 * share;
+        writeln!(
+            text,
+            "Machine: {share:.1} % of the draws lay outside {machine} and were drawn again"
+        )?;
+    }
     if let Some(check) = &document.quality.predictive {
         let names: Vec<String> =
             check.observables.iter().map(|o| o.name.name().replace('_', " ")).collect();

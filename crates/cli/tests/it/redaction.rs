@@ -198,9 +198,7 @@ impl Driver<'_> {
 
     /// Requests that are refused, each for another reason.
     fn refusals(&mut self) {
-        for field in
-            ["alloy", "process", "known", "spot_um", "voxel_size_um", "samples", "steps", "seed"]
-        {
+        for field in microdiff_server::jobs::JobRequest::FIELDS {
             let value = self.mark(&format!("field_{field}"));
             let mut fields = vec![(field, value.as_str())];
             fields.extend(GOOD.iter().filter(|(name, _)| *name != field));

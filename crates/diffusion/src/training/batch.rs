@@ -1,12 +1,14 @@
 //! Rows as the network sees them: noised, masked and scaled.
 
 use crate::Architecture;
-use crate::condition::{CONTEXT, Normaliser, context};
+use crate::condition::{CONTEXT, Metadata, Normaliser, context};
 use crate::network::{TRUNK_INPUTS, noise_features};
 use crate::posterior::known_features;
 use crate::rows::Row;
 use crate::space;
-use microdiff_domain::{Alloy, DESCRIPTOR_COUNT, DefectClass, PARAMETER_COUNT, SpotDiameter};
+use microdiff_domain::{
+    Alloy, DESCRIPTOR_COUNT, DefectClass, Machine, PARAMETER_COUNT, Process, SpotDiameter,
+};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -25,12 +27,20 @@ const SIGMA_RANGE: (f64, f64) = (2e-4, 20.0);
 /// Share of rows whose spot diameter is hidden.
 const SPOT_HIDDEN: f64 = 0.5;
 
+/// Share of rows whose machine is given.
+const MACHINE_GIVEN: f64 = 0.3;
+
 /// Rows ready to be noised.
-pub(super) struct Examples(Vec<Example>);
+pub(super) struct Examples {
+    rows: Vec<Example>,
+    /// For each machine, the rows that it could have printed.
+    of_machine: [Vec<usize>; Machine::ALL.len()],
+}
 
 struct Example {
     normal: [f64; DESCRIPTOR_COUNT],
     alloy: Alloy,
+    process: Process,
     spot: Option<SpotDiameter>,
     latent: [f64; PARAMETER_COUNT],
     class: DefectClass,
@@ -66,18 +76,41 @@ impl Examples {
         let example = |row: &&Row| Example {
             normal: normaliser.apply(&row.descriptors),
             alloy: row.alloy,
+            process: row.process,
             spot: row.spot,
             latent: space::to_latent(&row.theta, row.process, row.alloy),
             class: row.class,
         };
-        Self(rows.iter().map(example).collect())
+        let could = |machine| {
+            let from = |(index, row): (usize, &&Row)| row.could_come_from(machine).then_some(index);
+            rows.iter().enumerate().filter_map(from).collect()
+        };
+        Self { rows: rows.iter().map(example).collect(), of_machine: Machine::ALL.map(could) }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.rows.len()
     }
 
-    /// The rows of `indices` with fresh noise, masks and hidden spots.
+    /// The row of an index with no machine, or with one of its process's machines and then another
+    /// row, one that this machine could have printed. So a machine means no more and no less than
+    /// its limits: its rows are those within, and rows without a machine are all rows. (A machine
+    /// picked to suit the row would leave its mark on the rows that none suits.)
+    fn with_machine(&self, index: usize, rng: &mut ChaCha8Rng) -> (&Example, Option<Machine>) {
+        let example = &self.rows[index];
+        if rng.random::<f64>() >= MACHINE_GIVEN {
+            return (example, None);
+        }
+        let machines: Vec<Machine> = Machine::of(example.process).collect();
+        let machine = machines[rng.random_range(0..machines.len())];
+        let rows = &self.of_machine[machine.index()];
+        if rows.is_empty() {
+            return (example, None);
+        }
+        (&self.rows[rows[rng.random_range(0..rows.len())]], Some(machine))
+    }
+
+    /// The rows of `indices` with fresh noise, masks, machines and hidden spots.
     pub(super) fn batch(
         &self,
         indices: &[usize],
@@ -88,9 +121,11 @@ impl Examples {
         batch.context.reserve(indices.len() * CONTEXT);
         batch.input.reserve(indices.len() * TRUNK_INPUTS);
         for index in indices {
-            let example = &self.0[*index];
+            let (example, machine) = self.with_machine(*index, rng);
             let spot = example.spot.filter(|_| rng.random::<f64>() >= SPOT_HIDDEN);
-            batch.context.extend(context(&example.normal, example.alloy, spot));
+            let Example { alloy, process, .. } = *example;
+            let metadata = Metadata { alloy, process, machine, spot };
+            batch.context.extend(context(&example.normal, &metadata));
             let class = |class| if class == example.class { 1.0 } else { 0.0 };
             batch.class.extend(DefectClass::ALL.map(class));
             let known = mask(rng);

@@ -3,7 +3,7 @@
 use crate::problem::PROBLEM_JSON;
 use axum::Json;
 use microdiff_design::{DesignRequest, Observable};
-use microdiff_domain::{Alloy, Parameter, Process};
+use microdiff_domain::{Alloy, Machine, Parameter, Process};
 use serde_json::{Map, Value, json};
 
 /// `GET /openapi.json`.
@@ -171,6 +171,7 @@ fn form() -> Value {
             "process": { "type": "string", "enum": Process::ALL.map(Process::name), "default": "lpbf", "description": "Answers for ebm and ded are unvalidated" },
             "known": { "type": "string", "description": "Known parameters, as layer_thickness=30,hatch_spacing=140" },
             "spot_um": { "type": "number", "description": "Spot diameter, µm" },
+            "machine": { "type": "string", "enum": Machine::ALL.map(Machine::name), "description": "Machine that printed the part; no draw then lies outside its limits" },
             "voxel_size_um": { "type": "number", "description": "Voxel size, µm, if the file does not say" },
             "samples": {
                 "type": "integer", "default": DesignRequest::DEFAULT_SAMPLES,

@@ -1,6 +1,8 @@
 use crate::problem::Problem;
 use microdiff_design::DesignRequest;
-use microdiff_domain::{Alloy, DomainError, KnownParameters, Process, SpotDiameter, VoxelSize};
+use microdiff_domain::{
+    Alloy, DomainError, KnownParameters, Machine, Process, SpotDiameter, VoxelSize,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -16,6 +18,9 @@ pub struct JobRequest {
     pub known: String,
     /// Spot diameter.
     pub spot_um: Option<SpotDiameter>,
+    /// Machine, if known.
+    #[serde(default)]
+    pub machine: Option<Machine>,
     /// Voxel size, if the file does not say.
     pub voxel_size_um: Option<VoxelSize>,
     /// Number of posterior draws.
@@ -28,8 +33,17 @@ pub struct JobRequest {
 
 impl JobRequest {
     /// The form fields beside `scan`.
-    pub const FIELDS: [&'static str; 8] =
-        ["alloy", "process", "known", "spot_um", "voxel_size_um", "samples", "steps", "seed"];
+    pub const FIELDS: [&'static str; 9] = [
+        "alloy",
+        "process",
+        "known",
+        "spot_um",
+        "machine",
+        "voxel_size_um",
+        "samples",
+        "steps",
+        "seed",
+    ];
 
     /// Reads the fields of a form.
     ///
@@ -43,40 +57,47 @@ impl JobRequest {
         let alloy: Alloy = alloy.parse().map_err(|error| refused(&error))?;
         let process =
             fields.get("process").map_or(Ok(Process::Lpbf), |name| name.parse::<Process>());
-        let process = process.map_err(|error| refused(&error))?;
-        process.check(alloy).map_err(|error| refused(&error))?;
-        let known = fields.get("known").map_or("", |known| known.trim()).to_owned();
-        read_known(&known, process, alloy).map_err(|error| refused(&error))?;
+        let machine = fields.get("machine").map(|name| name.parse::<Machine>()).transpose();
         let spot = number(fields, "spot_um")?.map(SpotDiameter::micrometres).transpose();
         let voxel = number(fields, "voxel_size_um")?.map(VoxelSize::micrometres).transpose();
-        Ok(Self {
+        let request = Self {
             alloy,
-            process,
-            known,
+            process: process.map_err(|error| refused(&error))?,
+            known: fields.get("known").map_or("", |known| known.trim()).to_owned(),
             spot_um: spot.map_err(|error| refused(&error))?,
+            machine: machine.map_err(|error| refused(&error))?,
             voxel_size_um: voxel.map_err(|error| refused(&error))?,
             samples: count(fields, "samples", DesignRequest::SAMPLES)?
                 .unwrap_or(DesignRequest::DEFAULT_SAMPLES),
             steps: count(fields, "steps", DesignRequest::STEPS)?
                 .unwrap_or(DesignRequest::DEFAULT_STEPS),
             seed: number(fields, "seed")?.unwrap_or(0),
-        })
+        };
+        request.question().map_err(|error| refused(&error))?;
+        Ok(request)
     }
 
-    /// The parameters that are known.
+    /// What is asked of the designer.
     ///
     /// # Errors
-    /// When they do not fit the process and alloy, as in a record written by an older version.
-    pub fn known(&self) -> Result<KnownParameters, DomainError> {
-        read_known(&self.known, self.process, self.alloy)
+    /// When what is known does not fit process, alloy or machine, as in a record written by an older
+    /// version.
+    pub fn question(&self) -> Result<DesignRequest, DomainError> {
+        self.process.check(self.alloy)?;
+        let question = DesignRequest {
+            process: self.process,
+            known: KnownParameters::parse(&self.known, self.process, self.alloy)?,
+            spot: self.spot_um,
+            machine: self.machine,
+            voxel_size: self.voxel_size_um,
+            samples: self.samples,
+            steps: self.steps,
+            seed: self.seed,
+            ..DesignRequest::new(self.alloy)
+        };
+        question.check()?;
+        Ok(question)
     }
-}
-
-fn read_known(text: &str, process: Process, alloy: Alloy) -> Result<KnownParameters, DomainError> {
-    if text.is_empty() {
-        return Ok(KnownParameters::NONE);
-    }
-    KnownParameters::parse(text, process, alloy)
 }
 
 fn refused(error: &DomainError) -> Problem {
@@ -122,7 +143,7 @@ mod tests {
     fn only_the_alloy_is_needed() {
         let request = read(&[("alloy", "ti64")]).unwrap();
         assert_eq!(request.alloy, Alloy::Ti6Al4V);
-        assert_eq!(request.known().unwrap(), KnownParameters::NONE);
+        assert_eq!(request.question().unwrap(), DesignRequest::new(Alloy::Ti6Al4V));
         assert_eq!((request.samples, request.steps, request.seed), (4096, 32, 0));
     }
 
@@ -133,6 +154,7 @@ mod tests {
             ("process", "lpbf"),
             ("known", "layer_thickness=30,hatch_spacing=140"),
             ("spot_um", "80"),
+            ("machine", "eos m290"),
             ("voxel_size_um", "4.5"),
             ("samples", "100"),
             ("steps", "16"),
@@ -140,11 +162,12 @@ mod tests {
         ])
         .unwrap();
         let json = serde_json::to_string(&request).unwrap();
-        let design = serde_json::from_str::<JobRequest>(&json).unwrap();
+        let design = serde_json::from_str::<JobRequest>(&json).unwrap().question().unwrap();
         assert_eq!(design.alloy, Alloy::Ss316L);
-        assert_eq!(design.known().unwrap().values(), [None, None, Some(30.0), Some(140.0), None]);
-        assert_eq!(design.spot_um.unwrap().get(), 80.0);
-        assert_eq!(design.voxel_size_um.unwrap().get(), 4.5);
+        assert_eq!(design.known.values(), [None, None, Some(30.0), Some(140.0), None]);
+        assert_eq!(design.spot.unwrap().get(), 80.0);
+        assert_eq!(design.machine, Some(Machine::EosM290));
+        assert_eq!(design.voxel_size.unwrap().get(), 4.5);
         assert_eq!((design.samples, design.steps, design.seed), (100, 16, 7));
     }
 
@@ -158,6 +181,8 @@ mod tests {
         assert!(refusal("known", "hatch_spacing=1000").contains("outside 50 to 200 um"));
         assert!(refusal("voxel_size_um", "0").contains("outside 0.05 to 1000 um"));
         assert!(refusal("voxel_size_um", "NaN").contains("outside"));
+        assert!(refusal("machine", "EOS").contains("known: EOS-M290"));
+        assert!(refusal("machine", "LENS-DED").contains("it runs ded, not lpbf"));
         assert!(refusal("spot_um", "x").contains("not a number"));
         assert!(refusal("samples", "0").contains("outside 16 to 100000"));
         assert!(refusal("steps", "513").contains("outside 8 to 512"));

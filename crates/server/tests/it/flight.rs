@@ -62,7 +62,7 @@ async fn a_design_is_recorded_with_what_it_takes_to_repeat_it() {
         details["request"],
         json!({
             "alloy": "Ti-6Al-4V", "process": "lpbf", "known": "", "spot_um": null,
-            "voxel_size_um": 5.0, "samples": 64, "steps": 8, "seed": 11,
+            "machine": null, "voxel_size_um": 5.0, "samples": 64, "steps": 8, "seed": 11,
         })
     );
     assert_eq!(details["attempt"], 1);

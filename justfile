@@ -132,6 +132,11 @@ bench-sbi-check:
     target/bench-sbi-python/bin/pip install --quiet --requirement bench/sbi/requirements.txt
     target/bench-sbi-python/bin/python bench/sbi/run.py --check
 
+# Try the out-of-distribution check on foreign scans: a table, for docs/validation.md
+foreign count="200":
+    cargo run --release --locked -p microdiff-cli -- evaluate --foreign {{ count }} \
+        --simulations 2000 --simulation-seed 2
+
 # Make the bundled model anew: simulate, train, evaluate (about an hour on two cores)
 train:
     cargo run --release --locked -p microdiff-cli --features train -- train \

@@ -137,7 +137,7 @@ foreign count="200":
     cargo run --release --locked -p microdiff-cli -- evaluate --foreign {{ count }} \
         --simulations 2000 --simulation-seed 2
 
-# Make the bundled model anew: simulate, train, evaluate (about an hour on two cores)
+# Make the bundled model anew: simulate, train, evaluate (about half an hour on two cores)
 train:
     cargo run --release --locked -p microdiff-cli --features train -- train \
         --simulations 24000 --simulation-seed 1 --rows target/training.rows --held-out 2000 \

@@ -45,6 +45,7 @@ const LEGITIMATE: &[(&str, &[Sink])] = &[
     ("unknown_field_name", &[Sink::Answer]),
     ("field_alloy", &[Sink::Answer]),
     ("field_process", &[Sink::Answer]),
+    ("field_machine", &[Sink::Answer]),
     ("field_known", &[Sink::Answer]),
     ("path_segment", &[Sink::Answer]),
     ("design_id", &[Sink::Answer]),

@@ -52,7 +52,7 @@ fn impossible_settings_are_refused_with_range_and_unit() {
         .expect("it starts");
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("10 to 2000 W"), "{stderr}");
+    assert!(stderr.contains("10 to 3000 W"), "{stderr}");
     assert!(!path.exists());
 }
 

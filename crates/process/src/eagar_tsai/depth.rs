@@ -7,9 +7,10 @@ use super::{
     B_RATIOS, GAUSS_LEGENDRE, LN_B_RATIO, LN_P, P_VALUES, Source, cell, golden_maximum, grid_value,
     length_and_width,
 };
-use rayon::prelude::*;
 use std::sync::LazyLock;
 
+/// Made by one thread: a pool whose workers ask for the table while it helps to make it would wait
+/// for itself.
 static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 
 /// Width and depth of the melt in units of the 1/e radius, from a table of the integral made on
@@ -89,7 +90,6 @@ impl Table {
             -unit.theta(unit.hottest(), 0.0).ln()
         });
         let ln_extent = (0..P_VALUES)
-            .into_par_iter()
             .map(|i| {
                 std::array::from_fn(|j| {
                     let b = (ln_threshold[i] + grid_value(LN_B_RATIO, B_RATIOS, j)).exp();

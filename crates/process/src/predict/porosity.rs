@@ -9,7 +9,6 @@ use crate::alloy::properties;
 use crate::expected::unmelted_share;
 use crate::{MeltPool, Nuisance, TrackFluctuation};
 use microdiff_domain::{Alloy, Process, ProcessParameters};
-use rayon::prelude::*;
 use std::f64::consts::PI;
 use std::sync::LazyLock;
 
@@ -116,6 +115,8 @@ const RATIO: [f64; 2] = [0.0625, 6.25];
 /// Width and depth of the track the tables are made with, µm: half as deep as wide, a bowl.
 const MADE_WITH_UM: [f64; 2] = [160.0, 80.0];
 
+/// Made by one thread: a pool whose workers ask for the tables while it helps to make them would
+/// wait for itself.
 static TABLES: LazyLock<Tables> = LazyLock::new(Tables::new);
 
 /// ln of the unmelted fraction, hatch slow and layer fast.
@@ -177,7 +178,7 @@ fn make((width_cv, depth_cv, balling): (f64, f64, f64)) -> Table {
             .map_or(1.0, |parameters| unmelted_share(&pool, &parameters, &nuisance, balling));
         share.clamp(1e-9, 1.0).ln()
     };
-    (0..NODES).into_par_iter().map(|i| std::array::from_fn(|j| node(i, j))).collect()
+    (0..NODES).map(|i| std::array::from_fn(|j| node(i, j))).collect()
 }
 
 #[cfg(test)]

@@ -135,9 +135,9 @@ bench-sbi-check:
 # Try the out-of-distribution check on foreign scans: a table, for docs/validation.md
 foreign count="200":
     cargo run --release --locked -p microdiff-cli -- evaluate --foreign {{ count }} \
-        --simulations 2000 --simulation-seed 2
+        --simulations 2000 --simulation-seed 2 --page docs/validation.md
 
-# Make the bundled model anew: simulate, train, evaluate (about half an hour on two cores)
+# Make the bundled model anew: simulate, train, evaluate (about half an hour on two cores); then `just record`
 train:
     cargo run --release --locked -p microdiff-cli --features train -- train \
         --simulations 24000 --simulation-seed 1 --rows target/training.rows --held-out 2000 \

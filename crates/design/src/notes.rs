@@ -134,18 +134,26 @@ mod tests {
         }))
     }
 
-    fn notes_for(dense: f64, flagged: bool, width: f64) -> String {
-        notes(&Findings {
-            process: Process::Lpbf,
+    /// What `hear` says of a scan with this posterior.
+    fn heard<T>(
+        posterior: &Marginals,
+        (process, dense, flagged): (Process, f64, bool),
+        hear: impl FnOnce(&Findings<'_>) -> T,
+    ) -> T {
+        hear(&Findings {
+            process,
             alloy: Alloy::Ti6Al4V,
             known: &KnownParameters::NONE,
-            posterior: &marginals(width),
+            posterior,
             prior: &marginals(1.0),
             defects: &DefectProbabilities::from_array([dense, 1.0 - dense, 0.0, 0.0]),
             out_of_distribution: &OutOfDistributionSummary { score: 1.0, p_value: 0.5, flagged },
             predictive: None,
         })
-        .join("\n")
+    }
+
+    fn notes_for(dense: f64, flagged: bool, width: f64) -> String {
+        heard(&marginals(width), (Process::Lpbf, dense, flagged), notes).join("\n")
     }
 
     #[test]
@@ -167,41 +175,15 @@ mod tests {
 
     #[test]
     fn what_nothing_measured_supports_is_said_first() {
-        let findings = Findings {
-            process: Process::Ded,
-            alloy: Alloy::Ti6Al4V,
-            known: &KnownParameters::NONE,
-            posterior: &marginals(0.2),
-            prior: &marginals(1.0),
-            defects: &DefectProbabilities::from_array([0.0, 1.0, 0.0, 0.0]),
-            out_of_distribution: &OutOfDistributionSummary {
-                score: 1.0,
-                p_value: 0.5,
-                flagged: false,
-            },
-            predictive: None,
-        };
-        assert!(notes(&findings)[0].starts_with("Unvalidated: no measured ded part"));
+        let notes = heard(&marginals(0.2), (Process::Ded, 0.0, false), notes);
+        assert!(notes[0].starts_with("Unvalidated: no measured ded part"));
     }
 
     #[test]
     fn a_posterior_at_the_bound_is_pointed_out() {
         let mut posterior = marginals(0.2);
         posterior.hatch_spacing_um.median = 199.0;
-        let text = railed(&Findings {
-            process: Process::Lpbf,
-            alloy: Alloy::Ti6Al4V,
-            known: &KnownParameters::NONE,
-            posterior: &posterior,
-            prior: &marginals(1.0),
-            defects: &DefectProbabilities::from_array([0.0, 1.0, 0.0, 0.0]),
-            out_of_distribution: &OutOfDistributionSummary {
-                score: 1.0,
-                p_value: 0.5,
-                flagged: false,
-            },
-            predictive: None,
-        });
+        let text = heard(&posterior, (Process::Lpbf, 0.0, false), railed);
         assert_eq!(text.len(), 1);
         assert!(text[0].contains("hatch spacing") && text[0].contains("50 to 200 um"));
     }

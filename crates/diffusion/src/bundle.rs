@@ -65,8 +65,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlloyPrior {
-    /// The process; manifests that name none are of laser powder bed fusion.
-    #[serde(default = "laser")]
+    /// The process.
     pub process: Process,
     /// The alloy.
     pub alloy: Alloy,
@@ -81,19 +80,13 @@ impl AlloyPrior {
         Self { process, alloy, ranges: ranges.into() }
     }
 
-    /// Name of its tensor of training rows; that of laser powder bed fusion is as it was before
-    /// there were others.
+    /// Name of its tensor of training rows; laser powder bed fusion goes without saying.
     fn tensor(&self) -> String {
         match self.process {
             Process::Lpbf => format!("prior.{}", self.alloy),
             process => format!("prior.{process}.{}", self.alloy),
         }
     }
-}
-
-/// The process of what names none, as nothing did before there were others.
-pub(crate) fn laser() -> Process {
-    Process::Lpbf
 }
 
 /// Where the weights came from.
@@ -324,7 +317,7 @@ fn detectors(all: &mut Named, manifest: &Manifest) -> Result<Detectors, Diffusio
     Detectors::new(list, manifest.alloys.iter().map(|prior| prior.process))
 }
 
-/// Takes one of them. What later versions added may be absent.
+/// Takes one of them. What its training rows had no appearance or no mistakes for is absent.
 fn detector(all: &mut Named, prefix: &str) -> Result<Detector, DiffusionError> {
     let mut optional = |name: &str, columns: usize| {
         let name = format!("{prefix}{name}");

@@ -4,10 +4,9 @@
 //! from the simulations becomes a conformal p-value against held-out simulations (Vovk et al.
 //! 2005) and is divided by the distance's share of the false alarms; the smallest (Bonferroni,
 //! weighted) is reported. Whatever the distribution, at most 5 % of scans like the simulations are
-//! flagged. It does not see a fault
-//! that leaves descriptors and appearance ordinary.
+//! flagged. It does not see a fault that leaves descriptors and appearance ordinary.
 //!
-//! Bundles made before the appearance was measured hold two distances of the descriptors alone.
+//! A model trained on rows without an appearance judges by the descriptors alone.
 
 mod by_process;
 #[cfg(any(test, feature = "train"))]

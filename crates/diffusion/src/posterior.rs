@@ -1,4 +1,4 @@
-use crate::bundle::{AlloyPrior, BundleFiles, Manifest, Parts, laser};
+use crate::bundle::{AlloyPrior, BundleFiles, Manifest, Parts};
 use crate::condition::{Metadata, context};
 use crate::error::within;
 use crate::network::{Film, KNOWN, Network, Scratch, TRUNK_INPUTS};
@@ -147,7 +147,6 @@ impl Posterior {
 #[serde(deny_unknown_fields)]
 pub struct Canary {
     /// Process asked about.
-    #[serde(default = "laser")]
     pub process: Process,
     /// Alloy asked about.
     pub alloy: Alloy,

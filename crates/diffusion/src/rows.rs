@@ -3,8 +3,7 @@
 //! The file is the line `MDROWS2`, the length of a JSON header (u32, little-endian), the header,
 //! and one fixed-size record per row. The header names the descriptors and parameters, the
 //! simulator's version, the number of rows and the SHA-256 of the records; a file of another
-//! schema, cut short or altered is refused. Files of the first format are read too; a file whose
-//! header names no appearance holds none.
+//! schema, cut short or altered is refused. A file whose header names no appearance holds none.
 
 use crate::DiffusionError;
 use crate::digest::sha256_hex;
@@ -19,9 +18,6 @@ use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"MDROWS2\n";
 const FORMAT: &str = "microdiff.rows/2";
-/// What is read: the first format had a zero where the process stands now, which is the number of
-/// laser powder bed fusion, and held nothing else.
-const FORMATS: [(&[u8; 8], &str); 2] = [(MAGIC, FORMAT), (b"MDROWS1\n", "microdiff.rows/1")];
 /// Alloy, class, whether the spot is given, process and four bytes of zeros; then eight bytes a
 /// number: spot, θ, descriptors. The appearance, where there is one, follows.
 const RECORD: usize = 8 * (1 + 1 + PARAMETER_COUNT + DESCRIPTOR_COUNT);
@@ -138,9 +134,8 @@ impl RowSet {
 
     /// Reads what [`RowSet::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DiffusionError> {
-        let mut formats = FORMATS.into_iter();
-        let (rest, format) = formats
-            .find_map(|(magic, format)| Some((bytes.strip_prefix(magic)?, format)))
+        let rest = bytes
+            .strip_prefix(MAGIC)
             .ok_or_else(|| DiffusionError::rows("it does not begin with MDROWS2"))?;
         let short = || DiffusionError::rows("the file is cut short");
         let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
@@ -148,7 +143,7 @@ impl RowSet {
         let (header, records) = rest.split_at_checked(length).ok_or_else(short)?;
         let header: Header = serde_json::from_slice(header)
             .map_err(|error| DiffusionError::rows(format!("header unreadable: {error}")))?;
-        check_header(&header, format)?;
+        check_header(&header)?;
         let size = record_size(!header.appearance.is_empty());
         if header.rows.checked_mul(size) != Some(records.len()) {
             let text =
@@ -171,9 +166,9 @@ fn record_size(appearance: bool) -> usize {
     RECORD + if appearance { 8 * APPEARANCE_COUNT } else { 0 }
 }
 
-fn check_header(header: &Header, format: &str) -> Result<(), DiffusionError> {
-    if header.format != format {
-        let text = format!("format is \"{}\", not \"{format}\"", header.format);
+fn check_header(header: &Header) -> Result<(), DiffusionError> {
+    if header.format != FORMAT {
+        let text = format!("format is \"{}\", not \"{FORMAT}\"", header.format);
         return Err(DiffusionError::rows(text));
     }
     if header.parameters != Parameter::ALL.map(Parameter::key) {
@@ -280,20 +275,6 @@ mod tests {
         other[at] = b'x';
         let text = RowSet::from_bytes(&other).unwrap_err().to_string();
         assert!(text.contains("another descriptor schema"), "{text}");
-    }
-
-    #[test]
-    fn the_first_format_is_read_as_laser_powder_bed_fusion() {
-        let mut set = example();
-        for row in &mut set.rows {
-            row.process = Process::Lpbf;
-        }
-        let mut bytes = set.to_bytes().unwrap();
-        bytes[6] = b'1';
-        assert!(RowSet::from_bytes(&bytes).unwrap_err().to_string().contains("rows/2"));
-        let at = bytes.windows(6).position(|w| w == b"rows/2").unwrap();
-        bytes[at + 5] = b'1';
-        assert_eq!(RowSet::from_bytes(&bytes).unwrap(), set);
     }
 
     proptest! {

@@ -44,12 +44,22 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
     if let Some(comparison) = &comparison {
         text += &report::evaluation::render_comparison(comparison);
     }
+    show(args, "evaluate", &text, &Report { evaluation, comparison })
+}
+
+/// Puts the text into its section of a page, prints the document, or else prints the text.
+fn show(
+    args: &EvaluateArgs,
+    command: &str,
+    text: &str,
+    document: &impl Serialize,
+) -> Result<(), Failure> {
     if let Some(path) = &args.page {
-        page::replace(path, "evaluate", &text)?;
+        page::replace(path, command, text)?;
     }
     match (args.json, &args.page) {
-        (true, _) => output::print_json(&Report { evaluation, comparison }),
-        (false, None) => output::print(&text),
+        (true, _) => output::print_json(document),
+        (false, None) => output::print(text),
         (false, Some(_)) => Ok(()),
     }
 }
@@ -80,11 +90,8 @@ fn foreign(
     let trial = designer.try_foreign(&set.rows, drawn, &mut |done, total| {
         progress("tried kind", done, total);
     })?;
-    if args.json {
-        output::print_json(&trial)
-    } else {
-        output::print(&report::evaluation::render_foreign(&trial, &designer.model()))
-    }
+    let text = report::evaluation::render_foreign(&trial, &designer.model());
+    show(args, "evaluate --foreign", &text, &trial)
 }
 
 /// Reads the rows if they are kept, else simulates them and keeps them if told where.

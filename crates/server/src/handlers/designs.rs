@@ -81,12 +81,14 @@ pub(crate) async fn submit(
     // Waiting for the answer is not uploading.
     drop(upload);
     let job = await_job(&app, id, wait).await?;
-    if let (JobState::Failed, Some(failure)) = (job.state, &job.failure) {
+    // Who does not wait hears that the scan was taken, however soon the job ends.
+    let ended = job.state.is_final() && !wait.is_zero();
+    if let (true, JobState::Failed, Some(failure)) = (ended, job.state, &job.failure) {
         let mut response = Problem::from(failure).into_response();
         set_location(response.headers_mut(), id);
         return Ok(response);
     }
-    let status = if job.state.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, view(&app, &job)?).into_response();
     set_location(response.headers_mut(), id);
     Ok(response)

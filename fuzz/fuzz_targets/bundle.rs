@@ -18,7 +18,7 @@ fuzz_target!(|changes: Changes| {
     match Model::from_files(&changed(&GOOD, &changes)) {
         Ok(model) => {
             for prior in &model.info().alloys {
-                assert!(!model.prior(prior.alloy).is_empty());
+                assert!(!model.prior(prior.process, prior.alloy).is_empty());
             }
         }
         Err(error) => assert!(!error.to_string().chars().any(char::is_control), "{error:?}"),

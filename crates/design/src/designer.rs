@@ -131,7 +131,7 @@ impl Designer {
         Ok(compare(&self.model, held_out, simulations, options, progress)?)
     }
 
-    /// The posteriors of some dense rows beside the prior inside the dense window.
+    /// The posteriors of some dense rows of each sight beside the prior inside the dense window.
     pub fn dense(
         &self,
         rows: &[Row],

@@ -24,7 +24,7 @@ mod stopwatch;
 mod validation;
 
 pub use bundled::write_bundled;
-pub use dense::DenseScan;
+pub use dense::{DenseScan, Sight};
 pub use designer::{Design, Designer};
 pub use digest::{draws_sha256, scan_sha256};
 pub use document::{

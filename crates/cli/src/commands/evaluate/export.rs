@@ -10,7 +10,7 @@ use microdiff_domain::{Alloy, PARAMETER_COUNT, Parameter, Process};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Dense scans written with their draws, and draws of each.
+/// Dense scans of each sight written with their draws, and draws of each.
 const DENSE_SCANS: usize = 12;
 const DENSE_DRAWS: usize = 2000;
 
@@ -65,11 +65,12 @@ fn simulations(rows: &[Row]) -> String {
 }
 
 fn dense(designer: &Designer, rows: &[Row]) -> Result<String, Failure> {
-    let mut text = header("scan,process,alloy,source") + "\n";
+    let mut text = header("scan,process,alloy,shows,source") + "\n";
     for (index, scan) in designer.dense(rows, DENSE_SCANS, DENSE_DRAWS)?.iter().enumerate() {
         for (source, draws) in [("posterior", &scan.posterior), ("prior", &scan.prior)] {
             for draw in draws {
-                let _ = write!(text, "{index},{},{},{source}", scan.process, scan.alloy);
+                let (process, shows) = (scan.process, scan.sight.name());
+                let _ = write!(text, "{index},{process},{},\"{shows}\",{source}", scan.alloy);
                 write_positions(&mut text, draw, scan.process, scan.alloy);
                 text.push('\n');
             }

@@ -20,8 +20,8 @@ pub fn run(args: &MapArgs) -> Result<(), Failure> {
         hatch_um: Some(args.hatch_spacing),
         bed_c: args.bed_temperature,
         ..Setting::default()
-    };
-    let setting = super::predict::stand_in(setting, args.machine);
+    }
+    .on(args.machine);
     let plane = plane(args.alloy, process, args.machine);
     let posterior = posterior(args, plane)?;
     let map = process_map(&Predictor::new(args.seed), (args.alloy, process), &setting, plane)

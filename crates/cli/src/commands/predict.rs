@@ -108,7 +108,7 @@ fn document(
     }
 }
 
-fn basis(validity: Validity) -> &'static str {
+pub fn basis(validity: Validity) -> &'static str {
     match validity {
         Validity::Tracks => {
             "Width and depth: a law fitted to measured single tracks, its intervals checked on \

@@ -7,7 +7,7 @@
 //! Deliberately absent: any claim about density. No coupon is in the fit.
 
 use super::law::Track;
-use super::{Condition, Validity, validity};
+use super::{Condition, Prediction, Validity};
 use crate::alloy::properties;
 use crate::beam::{Beam, Numbers};
 use microdiff_domain::{Alloy, Process};
@@ -29,6 +29,9 @@ pub type Cells = Vec<[i32; 3]>;
 pub enum Support {
     /// Nothing measured supports this alloy and process.
     Unvalidated,
+    /// A track is likelier than not to ball: such tracks were left out of the fit, and the law is
+    /// twice too deep on them.
+    Balls,
     /// The law is followed beyond the tracks it was fitted on.
     Beyond,
     /// Tracks of other alloys were made like it.
@@ -48,10 +51,10 @@ pub struct Evidence {
     pub tracks_of_others: u32,
 }
 
-/// The evidence for a condition. One whose spot is not given is taken at the middle of the usual
-/// spots.
-pub fn evidence(condition: &Condition) -> Evidence {
-    if validity(condition) == Validity::Unvalidated {
+/// The evidence for the prediction of a condition. One whose spot is not given is taken at the middle
+/// of the usual spots.
+pub fn evidence(condition: &Condition, prediction: &Prediction) -> Evidence {
+    if prediction.validity == Validity::Unvalidated {
         return Evidence { support: Support::Unvalidated, tracks_of_alloy: 0, tracks_of_others: 0 };
     }
     let here = cell(&beam(condition).numbers());
@@ -65,6 +68,7 @@ pub fn evidence(condition: &Condition) -> Evidence {
     let others = Alloy::ALL.into_iter().filter(|alloy| *alloy != condition.alloy);
     let tracks_of_others = others.map(around).sum();
     let support = match (tracks_of_alloy, tracks_of_others) {
+        _ if prediction.p_balling > 0.5 => Support::Balls,
         (SUPPORT_FROM.., _) => Support::Tracks,
         (_, SUPPORT_FROM..) => Support::OtherAlloys,
         _ => Support::Beyond,
@@ -167,29 +171,31 @@ const NICKEL: &[[i32; 3]] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::predict::Setting;
+    use crate::predict::{Predictor, Setting};
 
-    fn condition(alloy: Alloy, process: Process, power: f64, speed: f64) -> Condition {
+    fn of(alloy: Alloy, process: Process, power: f64, speed: f64) -> Evidence {
         let setting = Setting {
             power_w: Some(power),
             speed_mm_s: Some(speed),
             spot_um: Some(process.spot_um()[0].max(100.0)),
             ..Setting::default()
         };
-        Condition::new(alloy, process, &setting).unwrap()
+        let condition = Condition::new(alloy, process, &setting).unwrap();
+        evidence(&condition, &Predictor::new(0).predict(&condition))
     }
 
     #[test]
     fn support_follows_the_tracks() {
-        let of = |alloy, power, speed| evidence(&condition(alloy, Process::Lpbf, power, speed));
-        let usual = of(Alloy::Ss316L, 195.0, 1083.0);
+        let laser = |alloy, power, speed| of(alloy, Process::Lpbf, power, speed);
+        let usual = laser(Alloy::Ss316L, 195.0, 1083.0);
         assert_eq!(usual.support, Support::Tracks);
         assert!(usual.tracks_of_alloy > 50 && usual.tracks_of_others > 5, "{usual:?}");
         // A cell where steel was tried and titanium was not.
-        assert_eq!(of(Alloy::Ti6Al4V, 110.0, 2900.0).support, Support::OtherAlloys);
-        assert_eq!(of(Alloy::Ss316L, 1500.0, 50.0).support, Support::Beyond);
-        assert_eq!(of(Alloy::AlSi10Mg, 370.0, 1300.0).support, Support::Unvalidated);
-        let beam = evidence(&condition(Alloy::Ti6Al4V, Process::Ebm, 1100.0, 4500.0));
+        assert_eq!(laser(Alloy::Ti6Al4V, 110.0, 2900.0).support, Support::OtherAlloys);
+        assert_eq!(laser(Alloy::Ss316L, 1500.0, 50.0).support, Support::Beyond);
+        assert_eq!(laser(Alloy::AlSi10Mg, 370.0, 1300.0).support, Support::Unvalidated);
+        assert_eq!(laser(Alloy::Ss316L, 400.0, 1340.0).support, Support::Balls);
+        let beam = of(Alloy::Ti6Al4V, Process::Ebm, 1100.0, 4500.0);
         assert_eq!((beam.support, beam.tracks_of_alloy), (Support::Unvalidated, 0));
     }
 

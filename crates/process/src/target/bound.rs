@@ -154,9 +154,9 @@ impl Property {
         )
     }
 
-    /// Median and 90 % interval of a prediction, as far as it has them; a single number is all
-    /// three.
-    pub(super) fn interval(self, prediction: &Prediction, build_rate: f64) -> Option<[f64; 3]> {
+    /// Median and 90 % interval in a prediction, 5 % first; a single number is all three. `None` for
+    /// the build rate, which is not predicted.
+    pub fn interval(self, prediction: &Prediction) -> Option<[f64; 3]> {
         let single = |value: f64| Some([value; 3]);
         let spread =
             |interval: crate::predict::Interval| [interval.p05, interval.p50, interval.p95];
@@ -171,7 +171,7 @@ impl Property {
             Property::Balling => single(prediction.p_balling),
             Property::CoolingRate => single(prediction.cooling_rate_k_s),
             Property::Spacing => single(prediction.spacing_um),
-            Property::BuildRate => single(build_rate),
+            Property::BuildRate => None,
         }
     }
 }

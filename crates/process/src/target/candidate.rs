@@ -92,9 +92,9 @@ impl<'a> Judge<'a> {
         let (prediction, fit) = self.fit(place)?;
         Ok(Candidate {
             setting: self.space.setting(place),
+            evidence: evidence(&self.space.condition(place)?, &prediction),
             prediction,
             fit,
-            evidence: evidence(&self.space.condition(place)?),
             build_rate_cm3_h: build_rate_cm3_h(&place),
             from_usual: self.distance(&place),
             window: None,

@@ -71,7 +71,7 @@ fn keeps_single(bound: &Bound, prediction: &Prediction, build_rate: f64) -> Opti
     if bound.property.is_interval() {
         return None;
     }
-    let value = bound.property.interval(prediction, build_rate);
+    let value = interval(bound, prediction, build_rate);
     Some(value.is_some_and(|[_, value, _]| bound.keeps(value)))
 }
 
@@ -93,8 +93,15 @@ fn keeps_drawn(bound: &Bound, draw: &Drawn) -> bool {
     value.is_some_and(|value| bound.keeps(value))
 }
 
+fn interval(bound: &Bound, prediction: &Prediction, build_rate: f64) -> Option<[f64; 3]> {
+    match bound.property {
+        Property::BuildRate => Some([build_rate; 3]),
+        property => property.interval(prediction),
+    }
+}
+
 fn margin(bound: &Bound, prediction: &Prediction, build_rate: f64) -> f64 {
-    let Some([p05, p50, p95]) = bound.property.interval(prediction, build_rate) else {
+    let Some([p05, p50, p95]) = interval(bound, prediction, build_rate) else {
         return -LARGEST_MARGIN;
     };
     let scale = match bound.property {

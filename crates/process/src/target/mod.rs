@@ -24,6 +24,7 @@ pub use fit::{BoundFit, Fit};
 pub use space::SEARCHED;
 
 use crate::predict::evidence::fitted_tracks;
+use crate::predict::map::{self, Grid, Plane};
 use crate::predict::{Setting, Validity};
 use candidate::Judge;
 use microdiff_domain::{Alloy, KnownParameters, Machine, Process, SpotDiameter};
@@ -115,6 +116,23 @@ pub struct TargetAnswer {
     pub fitted_tracks: Option<[u32; 2]>,
 }
 
+impl TargetAnswer {
+    /// The bound that keeps the target from being reached, by its place among the bounds: the one
+    /// least likely kept at the best setting. `None` when it is reached.
+    pub fn binding(&self) -> Option<usize> {
+        let bounds = self.best.fit.bounds.iter().enumerate();
+        let least = bounds.min_by(|(_, a), (_, b)| {
+            a.probability.total_cmp(&b.probability).then(a.margin.total_cmp(&b.margin))
+        });
+        least.map(|(place, _)| place).filter(|_| self.outcome != Outcome::Reached)
+    }
+
+    /// Whether each bound can be kept by some setting, yet not all by one.
+    pub fn is_contradictory(&self) -> bool {
+        self.outcome != Outcome::Reached && self.reach.iter().all(|reach| *reach >= REACHED)
+    }
+}
+
 impl TargetRequest {
     /// Refuses what does not go together.
     ///
@@ -180,6 +198,24 @@ pub fn search(request: &TargetRequest) -> Result<TargetAnswer, TargetError> {
         fitted_tracks: (request.process == Process::Lpbf).then(|| fitted_tracks(request.alloy)),
         best,
     })
+}
+
+/// Probability that every bound is kept over the plane of power and speed, with the layer and hatch
+/// of a candidate, spot and bed as in the search.
+///
+/// # Errors
+/// As [`TargetRequest::check`], and when the plane leaves what the process accepts.
+pub fn over_plane(
+    request: &TargetRequest,
+    candidate: &Candidate,
+    plane: Plane,
+) -> Result<Grid, TargetError> {
+    request.check()?;
+    let space = Space::new(request)?;
+    let scout = Scout::new(&space, &request.target, request.seed);
+    let [_, _, layer, hatch] = candidate.place();
+    let values = map::over(plane, |power, speed| scout.probability([power, speed, layer, hatch]));
+    Ok(map::grid(values?))
 }
 
 /// The machine's usual setting of the alloy.

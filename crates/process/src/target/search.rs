@@ -34,7 +34,7 @@ pub(super) struct Look {
     pub(super) probability: f64,
     /// Of each bound by itself.
     each: Vec<f64>,
-    standing: Standing,
+    pub(super) standing: Standing,
 }
 
 /// Looks at settings, always with the same draws.
@@ -70,13 +70,18 @@ impl<'a> Scout<'a> {
         let condition = self.space.condition(place)?;
         let (prediction, drawn) = self.predictor.predict_drawn(&condition);
         let fit = fit(self.target, &prediction, build_rate_cm3_h(&place), &drawn);
-        let support = evidence(&condition).support;
+        let support = evidence(&condition, &prediction).support;
         Ok(Look {
             place,
             probability: fit.probability,
             each: fit.bounds.iter().map(|bound| bound.probability).collect(),
             standing: Standing::new(fit.probability, support, fit.margin),
         })
+    }
+
+    /// Probability that every bound is kept.
+    pub(super) fn probability(&self, place: Place) -> Result<f64, TargetError> {
+        Ok(self.look(place)?.probability)
     }
 
     /// Climbs from each start to the best setting around it; with the number of settings tried.

@@ -51,7 +51,8 @@ fn write_request(text: &mut String, document: &TargetDocument) -> std::fmt::Resu
     };
     writeln!(text, "{mark}")?;
     let mut searched = ranges(&document.searched);
-    searched.push(format!("{} settings tried", document.tried));
+    let settings = if document.tried == 1 { "setting" } else { "settings" };
+    searched.push(format!("{} {settings} tried", document.tried));
     searched.push(format!("seed {}", request.seed));
     write_list(text, "Searched   ", INDENT, &searched);
     Ok(())
@@ -107,7 +108,9 @@ fn write_window(text: &mut String, document: &TargetDocument) -> std::fmt::Resul
             );
             writeln!(text, "{head}")?;
             let mut parts = ranges(found);
-            parts.push("where not every combination will do".to_owned());
+            if window.share < 1.0 {
+                parts.push("where not every combination will do".to_owned());
+            }
             write_list(text, INDENT, INDENT, &parts);
         }
         None => writeln!(

@@ -137,6 +137,16 @@ fn what_cannot_be_had_says_what_binds_and_what_comes_closest() {
 }
 
 #[test]
+fn a_defect_nobody_asked_about_is_told_and_can_be_ruled_out() {
+    let deep = "depth>=200";
+    let report = succeed(&steel(deep, &["--top", "1"]));
+    let told = "Setting 1: keyhole pores are likelier than not; p_keyhole<=0.5 in the target";
+    assert!(report.contains(told), "{report}");
+    let asked = format!("{deep},p_keyhole<=0.5");
+    assert!(!succeed(&steel(&asked, &[])).contains("keyhole pores are likelier"));
+}
+
+#[test]
 fn other_processes_are_marked_and_come_from_their_machine() {
     let beam = ["design", "--alloy", "Ti64", "--machine", "Arcam-Q20", "--target"];
     let asked = [&beam[..], &["relative_density>=90"]].concat();

@@ -211,7 +211,11 @@ impl fmt::Display for Property {
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.property, self.sense.sign(), self.limit)?;
+        write!(f, "{} {} ", self.property, self.sense.sign())?;
+        match self.limit {
+            0.0 | 1e-4..1e6 => write!(f, "{}", self.limit)?,
+            far => write!(f, "{far:e}")?,
+        }
         match self.property.unit() {
             "" => Ok(()),
             unit => write!(f, " {unit}"),
@@ -337,6 +341,9 @@ mod tests {
             "relative_density >= 99.5 %, elongation >= 10 %, p_keyhole <= 0.1, \
              yield <= 600 MPa, yield >= 450 MPa"
         );
+        let told = |text: &str| text.parse::<Bound>().unwrap().to_string();
+        assert_eq!(told("cooling_rate>1000000"), "cooling_rate >= 1e6 K/s");
+        assert_eq!(told("p_keyhole<=0"), "p_keyhole <= 0");
         let json = serde_json::to_value(target.bounds()[0]).unwrap();
         assert_eq!(json["property"], "relative_density");
         assert_eq!((&json["sense"], &json["limit"]), (&">=".into(), &99.5.into()));

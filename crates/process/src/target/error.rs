@@ -11,8 +11,8 @@ pub enum TargetError {
     Empty,
     /// A part without `>=` or `<=`.
     #[error(
-        "cannot read the target \"{0}\": give name>=value or name<=value, as in \
-         relative_density>=99; an interval is two of them"
+        "cannot read the target \"{0}\": give name>=value or name<=value in quotes, as in \
+         \"relative_density>=99\"; an interval is two of them"
     )]
     Unreadable(String),
     /// A name that is none of [`Property::ALL`].

@@ -154,7 +154,7 @@ impl TargetRequest {
     }
 }
 
-/// Searches, in bounded work: at most about twenty thousand predictions.
+/// Searches, in work that is bounded whatever the target: a few seconds of one core.
 ///
 /// # Errors
 /// As [`TargetRequest::check`].

@@ -95,14 +95,15 @@ impl<'a> Scout<'a> {
     fn climb(&self, start: &Look) -> Result<(Place, usize), TargetError> {
         let mut here = start.clone();
         let mut tried = 0;
-        let free: Vec<usize> = (0..AXES).filter(|axis| self.space.is_free(*axis)).collect();
         for size in MOVES {
+            let ways = self.ways(size);
             for _ in 0..ROUNDS {
                 let mut best = None;
-                for (axis, size) in free.iter().flat_map(|axis| [(axis, size), (axis, -size)]) {
-                    let Some(place) = self.space.neighbour(&here.place, *axis, size) else {
-                        continue;
+                for way in &ways {
+                    let step = |place, (axis, units): &(usize, f64)| {
+                        self.space.neighbour(&place, *axis, *units)
                     };
+                    let Some(place) = way.iter().try_fold(here.place, step) else { continue };
                     let there = self.look(place)?;
                     tried += 1;
                     let mark = best.as_ref().unwrap_or(&here);
@@ -117,6 +118,19 @@ impl<'a> Scout<'a> {
             }
         }
         Ok((here.place, tried))
+    }
+
+    /// Each free parameter up and down; and power with speed, along the ridge of tracks alike, where
+    /// neither alone gets anywhere.
+    fn ways(&self, size: f64) -> Vec<Vec<(usize, f64)>> {
+        let free: Vec<usize> = (0..AXES).filter(|axis| self.space.is_free(*axis)).collect();
+        let mut groups: Vec<Vec<usize>> = free.iter().map(|axis| vec![*axis]).collect();
+        if let [0, 1, ..] = free[..] {
+            groups.push(vec![0, 1]);
+        }
+        let way =
+            |group: &Vec<usize>, units: f64| group.iter().map(|axis| (*axis, units)).collect();
+        groups.iter().flat_map(|group| [way(group, size), way(group, -size)]).collect()
     }
 }
 

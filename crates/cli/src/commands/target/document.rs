@@ -215,6 +215,7 @@ fn notes(request: &TargetRequest, answer: &TargetAnswer) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(defects(request, answer));
     if let Some(single) = request.target.bounds().iter().find(|b| !b.property.is_interval()) {
         notes.push(format!(
             "{} has no interval: its bound is kept or not, without a doubt that would be known.",
@@ -225,4 +226,30 @@ fn notes(request: &TargetRequest, answer: &TargetAnswer) -> Vec<String> {
         notes.push("The spot is not given: all usual spots are averaged over.".to_owned());
     }
     notes
+}
+
+/// Defects that nobody asked about and that some of the candidates are likelier to have than not.
+fn defects(request: &TargetRequest, answer: &TargetAnswer) -> Vec<String> {
+    let defects = [
+        (Property::LackOfFusion, "lack of fusion is"),
+        (Property::Keyhole, "keyhole pores are"),
+        (Property::Balling, "balling is"),
+    ];
+    let note = |(defect, told): (Property, &str)| {
+        let is_likely = |candidate: &Candidate| {
+            defect.interval(&candidate.prediction).is_some_and(|[_, p, _]| p > 0.5)
+        };
+        let with = answer.candidates.iter().enumerate().filter(|(_, one)| is_likely(one));
+        let numbers: Vec<String> = with.map(|(index, _)| (index + 1).to_string()).collect();
+        let asked = request.target.bounds().iter().any(|bound| bound.property == defect);
+        (!asked && !numbers.is_empty()).then(|| {
+            let settings = if numbers.len() == 1 { "Setting" } else { "Settings" };
+            let numbers = numbers.join(", ");
+            format!(
+                "{settings} {numbers}: {told} likelier than not; {defect}<=0.5 in the target rules \
+                 that out."
+            )
+        })
+    };
+    defects.into_iter().filter_map(note).collect()
 }

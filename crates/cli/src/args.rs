@@ -3,11 +3,13 @@
 mod drill;
 mod models;
 mod prediction;
+mod target;
 mod verify;
 
 pub use drill::DrillArgs;
 pub use models::{ModelsArgs, ModelsCommand, ModelsListArgs, ModelsShowArgs, ModelsVerifyArgs};
 pub use prediction::{MapArgs, PredictArgs, ValidatePhysicsArgs};
+pub use target::TargetArgs;
 pub use verify::{System, VerifyArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -32,8 +34,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Infer the process parameters behind a scan
-    Design(DesignArgs),
+    /// Infer the process parameters behind a scan, or search those that give what --target asks for
+    Design(Box<DesignArgs>),
     /// Predict tracks, density and properties of a setting, or of a table of settings
     Predict(PredictArgs),
     /// Draw the process map: defects over power and speed, machine, posterior
@@ -78,7 +80,7 @@ pub struct ScanArgs {
 #[derive(Debug, Args)]
 pub struct DesignArgs {
     /// TIFF file or directory, NRRD, MetaImage, .vgi, .pcr; pages go up along the build direction
-    #[arg(required_unless_present = "observation")]
+    #[arg(required_unless_present_any = ["observation", "target"])]
     pub scan: Option<PathBuf>,
     /// Edge of a voxel in um; needed when the file does not say
     #[arg(long, value_name = "UM", value_parser = voxel_size)]
@@ -86,9 +88,10 @@ pub struct DesignArgs {
     /// Alloy: Ti-6Al-4V, 316L, IN718 or AlSi10Mg
     #[arg(long, value_name = "NAME", required_unless_present = "observation")]
     pub alloy: Option<Alloy>,
-    /// Process: lpbf, ebm or ded; the last two are unvalidated
-    #[arg(long, value_name = "NAME", default_value = "lpbf")]
-    pub process: Process,
+    /// Process: lpbf, ebm or ded; the last two are unvalidated; lpbf if not given, with --target that
+    /// of the machine
+    #[arg(long, value_name = "NAME")]
+    pub process: Option<Process>,
     /// Parameters you know, as in layer_thickness=30,hatch_spacing=140
     #[arg(long, value_name = "NAME=VALUE,…", default_value = "")]
     pub known: String,
@@ -107,7 +110,7 @@ pub struct DesignArgs {
     #[arg(long, default_value_t = DesignRequest::DEFAULT_STEPS,
         value_parser = |text: &str| count(text, &DesignRequest::STEPS))]
     pub steps: usize,
-    /// Seed of the draws; the same seed gives the same draws
+    /// Seed of the draws; the same seed gives the same answer
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Write the draws to this CSV file
@@ -116,7 +119,7 @@ pub struct DesignArgs {
     /// Model bundle to use instead of the built-in one
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Print the document microdiff.design/1 instead of a report
+    /// Print the document microdiff.design/1, with --target microdiff.target/1, instead of a report
     #[arg(long)]
     pub json: bool,
     /// Instead of a scan: CSV (.csv or .csv.gz) of observables for a model made by train --table;
@@ -127,6 +130,8 @@ pub struct DesignArgs {
     /// CSV file to write the draws of --observation to
     #[arg(short, long, value_name = "FILE", requires = "observation")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub search: TargetArgs,
 }
 
 #[derive(Debug, Args)]

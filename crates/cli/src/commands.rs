@@ -15,6 +15,7 @@ pub mod replay;
 pub mod serve;
 pub mod simulate;
 mod table_mode;
+pub mod target;
 pub mod train;
 #[cfg(feature = "train")]
 mod train_scans;

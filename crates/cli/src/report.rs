@@ -6,3 +6,4 @@ pub mod evaluation;
 mod histogram;
 pub mod models;
 pub mod prediction;
+pub mod target;

@@ -5,7 +5,8 @@
 //! powder, keyhole, gas and balling pores, and a CT scan of it. Electron beams and directed energy
 //! have a melt pool by conduction instead, which nothing measured supports: unvalidated.
 //!
-//! Beside it stands the forward question of an engineer, [`predict`], with a law of its own.
+//! Beside it stands the forward question of an engineer, [`predict`], with a law of its own, and the
+//! search of settings by what they should give, [`target`].
 //!
 //! Deliberately absent: heat transfer and fluid flow in time; files, clocks and threads of its own.
 //! The same request gives the same bytes, whatever the number of threads.
@@ -25,6 +26,7 @@ pub mod predict;
 pub mod prior;
 mod random;
 mod simulate;
+pub mod target;
 mod visible;
 
 pub use boundaries::{DefectMargins, defect_margins};

@@ -1,16 +1,20 @@
-//! `microdiff design`: scan → posterior, or observation → posterior with a model of a table.
+//! `microdiff design`: scan → posterior, or observation → posterior with a model of a table, or
+//! target → settings.
 
-use super::{designer, table_mode};
+use super::{designer, table_mode, target};
 use crate::args::DesignArgs;
 use crate::failure::Failure;
 use crate::{output, report};
 use microdiff_design::{Design, DesignRequest};
-use microdiff_domain::{KnownParameters, Parameter};
+use microdiff_domain::{KnownParameters, Parameter, Process};
 use std::fmt::Write;
 
 pub fn run(args: &DesignArgs) -> Result<(), Failure> {
     if let Some(observation) = &args.observation {
         return table_mode::design(args, observation);
+    }
+    if let (Some(target), Some(alloy)) = (&args.search.target, args.alloy) {
+        return target::run(args, target, alloy);
     }
     let (Some(scan), Some(alloy)) = (&args.scan, args.alloy) else {
         return Err(Failure::usage("design needs a scan and --alloy"));
@@ -18,10 +22,11 @@ pub fn run(args: &DesignArgs) -> Result<(), Failure> {
     if let Some(directory) = &args.model {
         table_mode::refuse_scan(directory)?;
     }
+    let process = args.process.unwrap_or(Process::Lpbf);
     let request = DesignRequest {
         alloy,
-        process: args.process,
-        known: KnownParameters::parse(&args.known, args.process, alloy).map_err(Failure::usage)?,
+        process,
+        known: KnownParameters::parse(&args.known, process, alloy).map_err(Failure::usage)?,
         spot: args.spot,
         machine: args.machine,
         voxel_size: args.voxel_size,

@@ -3,7 +3,7 @@
 use crate::args::MapArgs;
 use crate::csv_table::CsvTable;
 use crate::failure::Failure;
-use crate::plot::process_map::{Posterior, Scene, render};
+use crate::plot::process_map::{Region, Scene, render};
 use crate::plot::{self, region};
 use microdiff_design::DesignDocument;
 use microdiff_domain::{Alloy, Machine, Parameter, Process};
@@ -20,8 +20,8 @@ pub fn run(args: &MapArgs) -> Result<(), Failure> {
         hatch_um: Some(args.hatch_spacing),
         bed_c: args.bed_temperature,
         ..Setting::default()
-    };
-    let setting = super::predict::stand_in(setting, args.machine);
+    }
+    .on(args.machine);
     let plane = plane(args.alloy, process, args.machine);
     let posterior = posterior(args, plane)?;
     let map = process_map(&Predictor::new(args.seed), (args.alloy, process), &setting, plane)
@@ -37,17 +37,18 @@ pub fn run(args: &MapArgs) -> Result<(), Failure> {
         subtitle: subtitle(&setting, process),
         machine: args.machine.map(|machine| (machine.name(), limits(machine))),
         usual: usual.map(|usual| [usual.speed_mm_s, usual.power_w]),
-        posterior,
+        region: posterior,
+        marks: Vec::new(),
     };
     plot::write(&args.output, &render(&scene))
 }
 
-fn title(alloy: Alloy, process: Process, machine: Option<Machine>) -> String {
+pub(super) fn title(alloy: Alloy, process: Process, machine: Option<Machine>) -> String {
     let on = machine.map_or_else(String::new, |machine| format!(", {machine}"));
     format!("Process map of {alloy}, {process}{on}")
 }
 
-fn subtitle(setting: &Setting, process: Process) -> String {
+pub(super) fn subtitle(setting: &Setting, process: Process) -> String {
     let length = |value: Option<f64>| {
         value.map_or_else(|| "not given".to_owned(), |value| format!("{value} um"))
     };
@@ -60,14 +61,14 @@ fn subtitle(setting: &Setting, process: Process) -> String {
     )
 }
 
-fn limits(machine: Machine) -> Plane {
+pub(super) fn limits(machine: Machine) -> Plane {
     let limits = machine.limits();
     Plane { speed_mm_s: limits.speed_mm_s, power_w: limits.power_w }
 }
 
 /// What is worth looking at: the settings the process is run with, and a margin beyond the
 /// machine's power.
-fn plane(alloy: Alloy, process: Process, machine: Option<Machine>) -> Plane {
+pub(super) fn plane(alloy: Alloy, process: Process, machine: Option<Machine>) -> Plane {
     let range = |parameter: Parameter| {
         let range = parameter.range(process, alloy);
         [range.low, range.high]
@@ -78,16 +79,21 @@ fn plane(alloy: Alloy, process: Process, machine: Option<Machine>) -> Plane {
     Plane { speed_mm_s, power_w: [weakest, strongest.max(machine) * 1.08] }
 }
 
-fn posterior(args: &MapArgs, plane: Plane) -> Result<Option<Posterior>, Failure> {
+fn posterior(args: &MapArgs, plane: Plane) -> Result<Option<Region>, Failure> {
+    let of_scan = |names: [&str; 2], lines| Region {
+        heading: "posterior of the scan",
+        names: names.map(str::to_owned),
+        lines,
+    };
     match (&args.design, &args.draws) {
-        (_, Some(draws)) => Ok(Some(Posterior {
-            names: ["region of 90 %", "region of 50 %"],
-            lines: region::regions(&read_draws(draws)?, plane),
-        })),
-        (Some(design), None) => Ok(Some(Posterior {
-            names: ["90 % of each, by itself", "50 % of each, by itself"],
-            lines: boxes(&read_design(design, args.alloy)?),
-        })),
+        (_, Some(draws)) => Ok(Some(of_scan(
+            ["region of 90 %", "region of 50 %"],
+            region::regions(&read_draws(draws)?, plane),
+        ))),
+        (Some(design), None) => Ok(Some(of_scan(
+            ["90 % of each, by itself", "50 % of each, by itself"],
+            boxes(&read_design(design, args.alloy)?),
+        ))),
         (None, None) => Ok(None),
     }
 }

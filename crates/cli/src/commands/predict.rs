@@ -57,7 +57,7 @@ pub fn run(args: &PredictArgs) -> Result<(), Failure> {
         );
     }
     let alloy = args.alloy.ok_or_else(|| Failure::usage("--alloy is missing"))?;
-    let setting = stand_in(args.setting.setting(), args.machine);
+    let setting = args.setting.setting().on(args.machine);
     let condition = Condition::new(alloy, process, &setting).map_err(Failure::usage)?;
     let answer = Predictor::new(args.seed).predict(&condition);
     let document = document(args, &condition, &setting, answer);
@@ -77,15 +77,6 @@ pub fn process(process: Option<Process>, machine: Option<Machine>) -> Result<Pro
         (Some(process), _) => Ok(process),
         (None, machine) => Ok(machine.map_or(Process::Lpbf, Machine::process)),
     }
-}
-
-/// The machine's usual spot and bed in place of those not given.
-pub fn stand_in(mut setting: Setting, machine: Option<Machine>) -> Setting {
-    if let Some(limits) = machine.map(Machine::limits) {
-        setting.spot_um = setting.spot_um.or(Some(limits.usual_spot_um));
-        setting.bed_c = setting.bed_c.or(Some(limits.usual_bed_c));
-    }
-    setting
 }
 
 fn document(
@@ -117,7 +108,7 @@ fn document(
     }
 }
 
-fn basis(validity: Validity) -> &'static str {
+pub fn basis(validity: Validity) -> &'static str {
     match validity {
         Validity::Tracks => {
             "Width and depth: a law fitted to measured single tracks, its intervals checked on \

@@ -15,15 +15,28 @@ pub struct Scene<'a> {
     pub machine: Option<(&'static str, Plane)>,
     /// A usual setting of the machine, as (speed, power).
     pub usual: Option<[f64; 2]>,
-    pub posterior: Option<Posterior>,
+    pub region: Option<Region>,
+    pub marks: Vec<Mark>,
 }
 
-/// Lines of the posterior, as (speed, power).
+/// Lines around a wide region and a narrow one, as (speed, power).
 #[derive(Debug)]
-pub struct Posterior {
-    /// What the legend says of the lines around nine tenths and half.
-    pub names: [&'static str; 2],
+pub struct Region {
+    /// What they are regions of.
+    pub heading: &'static str,
+    /// What the legend says of each.
+    pub names: [String; 2],
     pub lines: [Vec<Vec<[f64; 2]>>; 2],
+}
+
+/// A setting by its number in a list.
+#[derive(Debug)]
+pub struct Mark {
+    pub number: usize,
+    /// Speed and power.
+    pub at: [f64; 2],
+    /// Whether it has the layer and the hatch that the map is of.
+    pub of_this_map: bool,
 }
 
 const SIZE: [f64; 2] = [960.0, 640.0];
@@ -42,7 +55,7 @@ const DEFECTS: [(&str, &str, &str); 3] = [
 /// Probabilities at which lines are drawn, with dashes and names.
 const LEVELS: [(f64, &str, &str); 2] = [(0.5, "", "1 in 2"), (0.1, "5 4", "1 in 10")];
 const MACHINE: Stroke = Stroke { colour: "#444444", width: 1.5, dashes: "10 4 2 4" };
-const POSTERIOR: [Stroke; 2] = [
+const REGION: [Stroke; 2] = [
     Stroke { colour: "#0a7d3c", width: 2.0, dashes: "3 3" },
     Stroke { colour: "#0a7d3c", width: 2.5, dashes: "" },
 ];
@@ -65,8 +78,8 @@ pub fn render(scene: &Scene<'_>) -> String {
             svg.line(&line, MACHINE);
         }
     }
-    if let Some(posterior) = &scene.posterior {
-        for (lines, stroke) in posterior.lines.iter().zip(POSTERIOR) {
+    if let Some(region) = &scene.region {
+        for (lines, stroke) in region.lines.iter().zip(REGION) {
             for line in lines {
                 let line: Vec<[f64; 2]> = line.iter().map(|at| frame.held(*at)).collect();
                 svg.line(&line, stroke);
@@ -77,9 +90,21 @@ pub fn render(scene: &Scene<'_>) -> String {
         svg.dot(frame.place(at), 5.0, INK);
     }
     axes(&mut svg, &frame);
+    for mark in scene.marks.iter().rev().filter(|mark| frame.shows(mark.at)) {
+        disc(&mut svg, frame.place(mark.at), &mark.number.to_string(), mark.of_this_map);
+    }
     legend(&mut svg, scene);
     texts(&mut svg, scene);
     svg.finish()
+}
+
+/// A numbered disc, hollow when it belongs to another map.
+fn disc(svg: &mut Svg, at: [f64; 2], number: &str, full: bool) {
+    let (fill, ink) = if full { (REGION[1].colour, "#ffffff") } else { ("#ffffff", INK) };
+    svg.dot(at, 10.0, REGION[1].colour);
+    svg.dot(at, 8.5, fill);
+    let label = Label { size: 11.0, colour: ink, anchor: Anchor::Middle };
+    svg.label([at[0], at[1] + 4.0], label, number);
 }
 
 fn grids(map: &ProcessMap) -> [&Grid; 3] {
@@ -220,12 +245,20 @@ fn legend(svg: &mut Svg, scene: &Scene<'_>) {
         svg.label([LEGEND_X + 42.0, y], entry, "a usual setting of it");
         y += line;
     }
-    if let Some(posterior) = &scene.posterior {
+    if let Some(region) = &scene.region {
         y += 8.0;
-        svg.label([LEGEND_X, y], heading, "posterior of the scan");
+        svg.label([LEGEND_X, y], heading, region.heading);
         y += line;
-        for (name, stroke) in posterior.names.iter().zip(POSTERIOR) {
+        for (name, stroke) in region.names.iter().zip(REGION) {
             svg.line(&sample(y), stroke);
+            svg.label([LEGEND_X + 42.0, y], entry, name);
+            y += line;
+        }
+    }
+    for (full, name) in [(true, "setting, by rank"), (false, "of another layer or hatch")] {
+        if let Some(mark) = scene.marks.iter().find(|mark| mark.of_this_map == full) {
+            y += 3.0;
+            disc(svg, [LEGEND_X + 17.0, y - 4.0], &mark.number.to_string(), full);
             svg.label([LEGEND_X + 42.0, y], entry, name);
             y += line;
         }

@@ -10,15 +10,9 @@ const SMOOTHING: f64 = 2.0;
 /// Draws outside the plane count and are not shown.
 pub fn regions(draws: &[[f64; 2]], plane: Plane) -> [Vec<Vec<[f64; 2]>>; 2] {
     let grid = density(draws, plane);
-    let spread =
-        |[low, high]: [f64; 2], at: f64, nodes: usize| low + (high - low) * at / (nodes - 1) as f64;
     [0.9, 0.5].map(|share| {
         let level = level(&grid, share * grid.values.iter().sum::<f64>());
-        let place = |[x, y]: [f64; 2]| {
-            [spread(plane.speed_mm_s, x, NODES[0]), spread(plane.power_w, y, NODES[1])]
-        };
-        let lines = grid.contours(level);
-        lines.into_iter().map(|line| line.into_iter().map(place).collect()).collect()
+        grid.lines(plane, level)
     })
 }
 

@@ -36,6 +36,7 @@ mod serve;
 mod service;
 mod simulate;
 mod table;
+mod target;
 mod validate_physics;
 mod verification;
 mod verify;

@@ -78,7 +78,14 @@ fn the_page_shows_the_law_that_is_in_the_binary() {
     let section = succeed(&["validate-physics", "--data", text(directory.path())]);
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/validation.md");
     let page = std::fs::read_to_string(page).expect("the page is there");
-    for name in ["| ln width / radius |", "| ln depth / radius |"] {
+    for name in [
+        "| ln width / radius |",
+        "| ln depth / radius |",
+        "| Ti-6Al-4V |",
+        "| 316L |",
+        "| IN718 |",
+        "| AlSi10Mg |",
+    ] {
         let line = |text: &str| -> Vec<String> {
             let line = text.lines().find(|line| line.starts_with(name)).expect("the line");
             line.split('|').map(|cell| cell.trim().to_owned()).collect()

@@ -2,7 +2,7 @@
 //! what each process accepts.
 
 use microdiff_domain::{
-    Alloy, BedTemperature, HatchSpacing, LaserPower, LayerThickness, Process, ScanSpeed,
+    Alloy, BedTemperature, HatchSpacing, LaserPower, LayerThickness, Machine, Process, ScanSpeed,
     SpotDiameter,
 };
 use thiserror::Error;
@@ -110,6 +110,15 @@ impl Setting {
             Quantity::Hatch => self.hatch_um,
             Quantity::Bed => self.bed_c,
         }
+    }
+
+    /// The machine's usual spot and bed in place of those not given.
+    pub fn on(mut self, machine: Option<Machine>) -> Self {
+        if let Some(limits) = machine.map(Machine::limits) {
+            self.spot_um = self.spot_um.or(Some(limits.usual_spot_um));
+            self.bed_c = self.bed_c.or(Some(limits.usual_bed_c));
+        }
+        self
     }
 
     /// Gives a quantity its number.

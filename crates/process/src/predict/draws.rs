@@ -36,8 +36,10 @@ pub(crate) struct Imperfection {
     pub(crate) spot: f64,
 }
 
-pub(crate) fn imperfections(seed: u64) -> Vec<Imperfection> {
+/// The draws of a seed. Each set is another stream of it.
+pub(crate) fn imperfections(seed: u64, set: u64) -> Vec<Imperfection> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(set);
     let mut part = || {
         let mut parts: Vec<f64> =
             (0..DRAWS).map(|i| (i as f64 + rng.random::<f64>()) / DRAWS as f64).collect();
@@ -90,10 +92,11 @@ mod tests {
 
     #[test]
     fn a_seed_decides_and_each_column_is_spread_evenly() {
-        assert_eq!(imperfections(1), imperfections(1));
-        assert_ne!(imperfections(1), imperfections(2));
+        assert_eq!(imperfections(1, 0), imperfections(1, 0));
+        assert_ne!(imperfections(1, 0), imperfections(2, 0));
+        assert_ne!(imperfections(1, 0), imperfections(1, 1));
         for column in [|i: &Imperfection| i.fluctuation, |i: &Imperfection| i.spot] {
-            let mut parts: Vec<f64> = imperfections(7).iter().map(column).collect();
+            let mut parts: Vec<f64> = imperfections(7, 0).iter().map(column).collect();
             parts.sort_by(f64::total_cmp);
             for (i, part) in parts.iter().enumerate() {
                 assert_eq!((part * DRAWS as f64) as usize, i);

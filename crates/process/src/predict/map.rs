@@ -59,26 +59,14 @@ pub fn process_map(
             return Err(ConditionError::Missing(quantity));
         }
     }
-    let [columns, rows] = NODES;
-    let at = |[low, high]: [f64; 2], index: usize, count: usize| {
-        low + (high - low) * index as f64 / (count - 1) as f64
-    };
-    let node = |index: usize| {
-        let power_w = Some(at(plane.power_w, index / columns, rows));
-        let speed_mm_s = Some(at(plane.speed_mm_s, index % columns, columns));
-        let condition =
-            Condition::new(alloy, process, &Setting { power_w, speed_mm_s, ..*setting })?;
-        Ok(predictor.predict(&condition))
-    };
-    let nodes: Result<Vec<_>, ConditionError> =
-        (0..columns * rows).into_par_iter().map(node).collect();
-    let nodes = nodes?;
+    let nodes = over(plane, |power_w, speed_mm_s| {
+        let (power_w, speed_mm_s) = (Some(power_w), Some(speed_mm_s));
+        let setting = Setting { power_w, speed_mm_s, ..*setting };
+        Ok(predictor.predict(&Condition::new(alloy, process, &setting)?))
+    });
+    let nodes: Vec<super::Prediction> = nodes?;
     let validity = nodes.first().map_or(Validity::Unvalidated, |node| node.validity);
-    let grid = |value: fn(&super::Prediction) -> f64| Grid {
-        columns,
-        rows,
-        values: nodes.iter().map(value).collect(),
-    };
+    let grid = |value: fn(&super::Prediction) -> f64| grid(nodes.iter().map(value).collect());
     Ok(ProcessMap {
         plane,
         lack_of_fusion: grid(|node| node.p_lack_of_fusion.unwrap_or(1.0)),
@@ -86,6 +74,30 @@ pub fn process_map(
         balling: grid(|node| node.p_balling),
         validity,
     })
+}
+
+/// A value at each node of a plane, which the closure is given as power and speed, on all cores.
+pub(crate) fn over<T: Send, E: Send>(
+    plane: Plane,
+    value: impl Fn(f64, f64) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
+    let [columns, rows] = NODES;
+    let at = |[low, high]: [f64; 2], index: usize, count: usize| {
+        low + (high - low) * index as f64 / (count - 1) as f64
+    };
+    (0..columns * rows)
+        .into_par_iter()
+        .map(|index| {
+            let power_w = at(plane.power_w, index / columns, rows);
+            value(power_w, at(plane.speed_mm_s, index % columns, columns))
+        })
+        .collect()
+}
+
+/// The grid of values in the order of [`over`].
+pub(crate) fn grid(values: Vec<f64>) -> Grid {
+    let [columns, rows] = NODES;
+    Grid { columns, rows, values }
 }
 
 /// Edge of the grid that a line crosses: the node below or left of it, and whether it runs along a
@@ -129,6 +141,18 @@ impl Grid {
             }
         }
         lines
+    }
+
+    /// The lines of [`Grid::contours`] in the units of the plane, as (speed, power).
+    pub fn lines(&self, plane: Plane, level: f64) -> Vec<Vec<[f64; 2]>> {
+        let at = |[low, high]: [f64; 2], node: f64, nodes: usize| {
+            low + (high - low) * node / (nodes - 1) as f64
+        };
+        let place = |[x, y]: [f64; 2]| {
+            [at(plane.speed_mm_s, x, self.columns), at(plane.power_w, y, self.rows)]
+        };
+        let lines = self.contours(level);
+        lines.into_iter().map(|line| line.into_iter().map(place).collect()).collect()
     }
 
     /// Pairs of edges of one cell that lines run between.

@@ -10,6 +10,7 @@
 
 mod condition;
 mod draws;
+pub mod evidence;
 mod law;
 pub mod map;
 mod porosity;
@@ -18,12 +19,13 @@ pub mod score;
 mod strength;
 
 pub use condition::{Condition, ConditionError, Quantity, Setting, assumed_bed_c};
+pub use evidence::{Evidence, Support};
 pub use law::{LN_DEPTH_SD, LN_WIDTH_SD, MEASURED_LAW, Track, TrackLaw, UNMEASURED_ALLOY_LN_SD};
 pub use reference::{Reference, reference_extent_um};
 
 use crate::alloy::properties;
 use crate::beam::{Beam, fixed_absorptivity};
-use draws::{DRAWS, Imperfection, imperfections, normal_quantile};
+use draws::{Imperfection, imperfections, normal_quantile};
 use microdiff_domain::Process;
 use porosity::{KEYHOLE_ONSET, PoreSource};
 use rayon::prelude::*;
@@ -176,6 +178,23 @@ pub struct Predictor {
     draws: Vec<Imperfection>,
 }
 
+/// What one draw of imperfections makes of a condition: the values whose quantiles a prediction
+/// holds, still together, so that what must hold at once can be counted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Drawn {
+    pub(crate) extent_um: [f64; 2],
+    pub(crate) part: Option<DrawnPart>,
+}
+
+/// What needs a hatch and a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct DrawnPart {
+    pub(crate) relative_density_pct: f64,
+    lacks_fusion: bool,
+    pub(crate) yield_mpa: f64,
+    pub(crate) elongation_pct: f64,
+}
+
 /// The track of a condition at one spot.
 #[derive(Debug, Clone, Copy)]
 struct MeanTrack {
@@ -188,45 +207,18 @@ struct MeanTrack {
 impl Predictor {
     /// The same seed gives the same predictions.
     pub fn new(seed: u64) -> Self {
-        Self { draws: imperfections(seed) }
+        Self { draws: imperfections(seed, 0) }
+    }
+
+    /// Holds the imperfections of `sets` sets that are not those of [`Predictor::new`]: for
+    /// judging what was found with those.
+    pub(crate) fn apart(seed: u64, sets: u64) -> Self {
+        Self { draws: (1..=sets).flat_map(|set| imperfections(seed, set)).collect() }
     }
 
     /// The prediction for one condition.
     pub fn predict(&self, condition: &Condition) -> Prediction {
-        let tracks = mean_tracks(condition);
-        let ln_sd = extent_ln_sd(condition);
-        let place = |draw: &Imperfection| {
-            tracks[((draw.spot * tracks.len() as f64) as usize).min(tracks.len() - 1)]
-        };
-        let extent = |draw: &Imperfection| {
-            let [width, depth] = place(draw).extent_um;
-            [width * (ln_sd[0] * draw.width).exp(), depth * (ln_sd[1] * draw.depth).exp()]
-        };
-        let extents: Vec<[f64; 2]> = self.draws.iter().map(extent).collect();
-        let [width_um, depth_um] = match tracks.as_slice() {
-            [only] => [0, 1].map(|k| Interval::log_normal(only.extent_um[k], ln_sd[k])),
-            _ => [0, 1].map(|k| quantiles(extents.iter().map(|extent| extent[k]).collect())),
-        };
-        let mean = |value: &dyn Fn(&Imperfection) -> f64| {
-            self.draws.iter().map(value).sum::<f64>() / DRAWS as f64
-        };
-        let alloy = condition.alloy;
-        let cooling_rate_k_s = strength::cooling_rate(condition);
-        let spacing_um = strength::spacing_um(alloy, condition.process, cooling_rate_k_s);
-        let part = self.part(condition, spacing_um, &extents, &place);
-        Prediction {
-            width_um,
-            depth_um,
-            relative_density_pct: part.as_ref().map(|part| part.relative_density_pct),
-            p_lack_of_fusion: part.as_ref().map(|part| part.p_lack_of_fusion),
-            p_keyhole: mean(&|draw| above_onset(place(draw).keyhole_number, draw)),
-            p_balling: mean(&|draw| porosity::balling(alloy, place(draw).length_to_width, draw)),
-            cooling_rate_k_s,
-            spacing_um,
-            yield_mpa: part.as_ref().map(|part| part.yield_mpa),
-            elongation_pct: part.as_ref().map(|part| part.elongation_pct),
-            validity: validity(condition),
-        }
+        self.predict_drawn(condition).0
     }
 
     /// The predictions for many conditions, in their order, on all cores.
@@ -234,52 +226,94 @@ impl Predictor {
         conditions.par_iter().map(|condition| self.predict(condition)).collect()
     }
 
-    /// What needs a hatch and a layer.
-    fn part(
-        &self,
-        condition: &Condition,
-        spacing_um: f64,
-        extents: &[[f64; 2]],
-        place: &dyn Fn(&Imperfection) -> MeanTrack,
-    ) -> Option<Part> {
-        let (hatch_um, layer_um) = (condition.hatch_um?, condition.layer_um?);
-        let alloy = condition.alloy;
-        let mut lacking = 0;
-        let mut porosities = Vec::with_capacity(DRAWS);
-        for (draw, extent) in self.draws.iter().zip(extents) {
-            let track = place(draw);
-            let source = PoreSource {
-                alloy,
-                spot_um: track.spot_um,
-                keyhole_number: track.keyhole_number,
-                length_to_width: track.length_to_width,
-                hatch_um,
-                layer_um,
-            };
-            let shares = porosity::shares(&source, *extent, draw);
-            lacking += usize::from(shares.lack_of_fusion > LACKING_ABOVE);
-            porosities.push(shares.total());
-        }
-        let sound = strength::sound_yield_mpa(alloy, spacing_um);
-        let each = |value: &dyn Fn(f64, &Imperfection) -> f64| {
-            quantiles(porosities.iter().zip(&self.draws).map(|(p, draw)| value(*p, draw)).collect())
+    /// What each draw makes of a condition.
+    pub(crate) fn drawn(&self, condition: &Condition) -> Vec<Drawn> {
+        let tracks = mean_tracks(condition);
+        let ln_sd = extent_ln_sd(condition);
+        let cooling_rate = strength::cooling_rate(condition);
+        let spacing_um = strength::spacing_um(condition.alloy, condition.process, cooling_rate);
+        let sound_mpa = strength::sound_yield_mpa(condition.alloy, spacing_um);
+        let one = |draw: &Imperfection| {
+            let track = draw.track(&tracks);
+            let [width, depth] = track.extent_um;
+            let extent_um =
+                [width * (ln_sd[0] * draw.width).exp(), depth * (ln_sd[1] * draw.depth).exp()];
+            Drawn { extent_um, part: drawn_part(condition, track, extent_um, sound_mpa, draw) }
         };
-        Some(Part {
-            relative_density_pct: each(&|porosity, _| 100.0 * (1.0 - porosity)),
-            p_lack_of_fusion: lacking as f64 / DRAWS as f64,
-            yield_mpa: each(&|porosity, draw| strength::yield_mpa(sound, porosity, draw.strength)),
-            elongation_pct: each(&|porosity, draw| {
-                strength::elongation_pct(alloy, porosity, draw.stretch)
-            }),
-        })
+        self.draws.iter().map(one).collect()
+    }
+
+    /// The prediction for one condition with the draws behind it.
+    pub(crate) fn predict_drawn(&self, condition: &Condition) -> (Prediction, Vec<Drawn>) {
+        let tracks = mean_tracks(condition);
+        let ln_sd = extent_ln_sd(condition);
+        let place = |draw: &Imperfection| *draw.track(&tracks);
+        let mean = |value: &dyn Fn(&Imperfection) -> f64| {
+            self.draws.iter().map(value).sum::<f64>() / self.draws.len() as f64
+        };
+        let alloy = condition.alloy;
+        let cooling_rate_k_s = strength::cooling_rate(condition);
+        let spacing_um = strength::spacing_um(alloy, condition.process, cooling_rate_k_s);
+        let drawn = self.drawn(condition);
+        let [width_um, depth_um] = match tracks.as_slice() {
+            [only] => [0, 1].map(|k| Interval::log_normal(only.extent_um[k], ln_sd[k])),
+            _ => [0, 1].map(|k| quantiles(drawn.iter().map(|one| one.extent_um[k]).collect())),
+        };
+        let parts: Option<Vec<DrawnPart>> = drawn.iter().map(|one| one.part).collect();
+        let of_parts = |value: fn(&DrawnPart) -> f64| {
+            parts.as_ref().map(|parts| quantiles(parts.iter().map(value).collect()))
+        };
+        let lacking = |parts: &Vec<DrawnPart>| {
+            parts.iter().filter(|part| part.lacks_fusion).count() as f64 / parts.len() as f64
+        };
+        let prediction = Prediction {
+            width_um,
+            depth_um,
+            relative_density_pct: of_parts(|part| part.relative_density_pct),
+            p_lack_of_fusion: parts.as_ref().map(lacking),
+            p_keyhole: mean(&|draw| above_onset(place(draw).keyhole_number, draw)),
+            p_balling: mean(&|draw| porosity::balling(alloy, place(draw).length_to_width, draw)),
+            cooling_rate_k_s,
+            spacing_um,
+            yield_mpa: of_parts(|part| part.yield_mpa),
+            elongation_pct: of_parts(|part| part.elongation_pct),
+            validity: validity(condition),
+        };
+        (prediction, drawn)
     }
 }
 
-struct Part {
-    relative_density_pct: Interval,
-    p_lack_of_fusion: f64,
-    yield_mpa: Interval,
-    elongation_pct: Interval,
+impl Imperfection {
+    /// The track at this draw's spot.
+    fn track<'a>(&self, tracks: &'a [MeanTrack]) -> &'a MeanTrack {
+        &tracks[((self.spot * tracks.len() as f64) as usize).min(tracks.len() - 1)]
+    }
+}
+
+fn drawn_part(
+    condition: &Condition,
+    track: &MeanTrack,
+    extent_um: [f64; 2],
+    sound_mpa: f64,
+    draw: &Imperfection,
+) -> Option<DrawnPart> {
+    let alloy = condition.alloy;
+    let source = PoreSource {
+        alloy,
+        spot_um: track.spot_um,
+        keyhole_number: track.keyhole_number,
+        length_to_width: track.length_to_width,
+        hatch_um: condition.hatch_um?,
+        layer_um: condition.layer_um?,
+    };
+    let shares = porosity::shares(&source, extent_um, draw);
+    let porosity = shares.total();
+    Some(DrawnPart {
+        relative_density_pct: 100.0 * (1.0 - porosity),
+        lacks_fusion: shares.lack_of_fusion > LACKING_ABOVE,
+        yield_mpa: strength::yield_mpa(sound_mpa, porosity, draw.strength),
+        elongation_pct: strength::elongation_pct(alloy, porosity, draw.stretch),
+    })
 }
 
 fn validity(condition: &Condition) -> Validity {

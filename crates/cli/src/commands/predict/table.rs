@@ -1,6 +1,5 @@
 //! Every row of a table → the same row with its prediction.
 
-use super::stand_in;
 use crate::csv_table::{Column, CsvTable};
 use crate::failure::Failure;
 use microdiff_domain::{Alloy, Machine, Process};
@@ -58,7 +57,7 @@ fn conditions(table: &CsvTable, defaults: &Defaults) -> Result<Vec<Condition>, F
         }
         // A machine stands in only on rows of its own process.
         let machine = defaults.machine.filter(|machine| machine.process() == process);
-        let setting = stand_in(setting, machine);
+        let setting = setting.on(machine);
         Condition::new(alloy, process, &setting).map_err(|error| {
             let named = columns.iter().find(|(quantity, ..)| *quantity == error.quantity());
             table.refuse(row, named.map_or("", |(_, name, _)| name), &error)

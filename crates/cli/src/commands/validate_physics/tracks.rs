@@ -9,7 +9,7 @@ use microdiff_process::predict::score::{
 };
 use microdiff_process::predict::{
     Condition, Interval, LN_DEPTH_SD, LN_WIDTH_SD, MEASURED_LAW, Predictor, Reference, Setting,
-    Track, TrackLaw, assumed_bed_c, reference_extent_um,
+    Track, TrackLaw, assumed_bed_c, evidence, reference_extent_um,
 };
 use std::fmt::Write;
 use std::path::Path;
@@ -154,7 +154,28 @@ fn write_fit(text: &mut String, law: &TrackLaw, fitted: &[Track]) -> std::fmt::R
     )?;
     writeln!(text, "| law | fitted here | in the binary |\n|---|---|---|")?;
     writeln!(text, "| ln width / radius | {fit_width} | {width} |")?;
-    writeln!(text, "| ln depth / radius | {fit_depth} | {depth} |")
+    writeln!(text, "| ln depth / radius | {fit_depth} | {depth} |")?;
+    writeln!(
+        text,
+        "\nWhere they lie, which is the evidence of a setting: floor of ln enthalpy over 0.4, floor of \
+         ln diffusion length over 0.4: tracks.\n"
+    )?;
+    writeln!(text, "| tracks of | fitted here | in the binary |\n|---|---|---|")?;
+    for alloy in Alloy::ALL {
+        let here = evidence::cells(fitted, alloy);
+        let shown = |cells: &[[i32; 3]]| {
+            let one =
+                |[enthalpy, length, count]: &[i32; 3]| format!("{enthalpy} {length}: {count}");
+            cells.iter().map(one).collect::<Vec<_>>().join(", ")
+        };
+        writeln!(
+            text,
+            "| {alloy} | {} | {} |",
+            shown(&here),
+            shown(evidence::fitted_cells(alloy))
+        )?;
+    }
+    Ok(())
 }
 
 type Law<'a> = Box<dyn Fn(&Track) -> Option<f64> + 'a>;

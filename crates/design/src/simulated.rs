@@ -44,21 +44,29 @@ pub fn simulate_rows(
     seed: u64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<RowSet, DesignError> {
-    let generator = |index: usize| {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(index as u64);
-        rng
-    };
     collect_rows(count, progress, |index, attempt| {
-        // Each attempt goes on where the last one ended.
-        let rng = &mut generator(index);
-        let pair = pair(index);
-        let mut drawn = request(pair, rng)?;
-        for _ in 0..attempt {
-            drawn = request(pair, rng)?;
-        }
+        let drawn = draw(index, attempt, seed)?;
         measured(&drawn, drawn.voxel_size)
     })
+}
+
+/// Row `index` of [`simulate_rows`] with the scan it was measured on, for whoever learns from voxels.
+pub fn simulate_scan(index: usize, seed: u64) -> Result<(Row, Scan), DesignError> {
+    first_usable(index, |index, attempt| {
+        let drawn = draw(index, attempt, seed)?;
+        measured_scan(&drawn, drawn.voxel_size)
+    })
+}
+
+/// Draws what to simulate for a row; each attempt goes on where the last one ended.
+fn draw(index: usize, attempt: usize, seed: u64) -> Result<SimulationRequest, DomainError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(index as u64);
+    let pair = pair(index);
+    for _ in 0..attempt {
+        request(pair, &mut rng)?;
+    }
+    request(pair, &mut rng)
 }
 
 /// Rows by index and attempt, on all cores.
@@ -67,24 +75,30 @@ pub(crate) fn collect_rows(
     progress: &mut dyn FnMut(usize),
     row: impl Fn(usize, usize) -> Result<Result<Row, ImagingError>, DesignError> + Sync,
 ) -> Result<RowSet, DesignError> {
-    let tried = |index: usize| {
-        let mut refusal = None;
-        for attempt in 0..TRIES {
-            match row(index, attempt)? {
-                Ok(row) => return Ok(row),
-                Err(error) => refusal = Some(error),
-            }
-        }
-        Err(refusal.map_or(DesignError::NoRow { index }, DesignError::Scan))
-    };
     let mut rows = Vec::with_capacity(count);
     while rows.len() < count {
         let next = rows.len()..count.min(rows.len() + CHUNK);
-        let chunk: Result<Vec<Row>, DesignError> = next.into_par_iter().map(tried).collect();
+        let chunk: Result<Vec<Row>, DesignError> =
+            next.into_par_iter().map(|index| first_usable(index, &row)).collect();
         rows.extend(chunk?);
         progress(rows.len());
     }
     Ok(RowSet { simulator_version: SIMULATOR_VERSION.to_owned(), rows })
+}
+
+/// The first attempt that the analysis can use.
+fn first_usable<T>(
+    index: usize,
+    attempted: impl Fn(usize, usize) -> Result<Result<T, ImagingError>, DesignError>,
+) -> Result<T, DesignError> {
+    let mut refusal = None;
+    for attempt in 0..TRIES {
+        match attempted(index, attempt)? {
+            Ok(made) => return Ok(made),
+            Err(error) => refusal = Some(error),
+        }
+    }
+    Err(refusal.map_or(DesignError::NoRow { index }, DesignError::Scan))
 }
 
 /// Tries before a row is given up; none is expected to need more than a few.
@@ -125,10 +139,20 @@ pub(crate) fn measured(
     request: &SimulationRequest,
     announced: VoxelSize,
 ) -> Result<Result<Row, ImagingError>, DesignError> {
+    Ok(measured_scan(request, announced)?.map(|(row, _)| row))
+}
+
+fn measured_scan(
+    request: &SimulationRequest,
+    announced: VoxelSize,
+) -> Result<Result<(Row, Scan), ImagingError>, DesignError> {
     let Simulated { voxels, class } = scan_of(request)?;
     let scan = Scan::in_memory(voxels, Some(announced));
-    let analysis = analyze(&scan, announced, &AnalysisOptions::default(), &mut ());
-    Ok(analysis.map(|analysis| Row {
+    let analysis = match analyze(&scan, announced, &AnalysisOptions::default(), &mut ()) {
+        Ok(analysis) => analysis,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let row = Row {
         process: request.case.process,
         alloy: request.case.alloy,
         spot: Some(request.case.spot),
@@ -136,7 +160,8 @@ pub(crate) fn measured(
         descriptors: analysis.descriptors,
         appearance: Some(analysis.appearance),
         class,
-    }))
+    };
+    Ok(Ok((row, scan)))
 }
 
 /// A simulated scan and its true dominant defect.
@@ -154,4 +179,19 @@ pub(crate) fn scan_of(request: &SimulationRequest) -> Result<Simulated, DesignEr
         BitDepth::U8 => Voxels::U8(simulation.scan_u8()?),
     };
     Ok(Simulated { voxels, class })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_comes_with_the_row_it_gives() {
+        let set = simulate_rows(2, 7, &mut |_| {}).unwrap();
+        let (row, scan) = simulate_scan(1, 7).unwrap();
+        assert_eq!(set.rows[1], row);
+        let size = scan.voxel_size.as_ref().unwrap().size;
+        let again = analyze(&scan, size, &AnalysisOptions::default(), &mut ()).unwrap();
+        assert_eq!(again.descriptors, row.descriptors);
+    }
 }

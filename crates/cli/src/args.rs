@@ -266,11 +266,11 @@ pub struct TrainArgs {
     #[cfg(feature = "train")]
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub held_out: u32,
-    /// Simulated scans with a wrong voxel size or tracks too far apart, for the out-of-distribution
-    /// check alone
+    /// Foreign scans to show the out-of-distribution check: of a wrong voxel size, of tracks too far
+    /// apart, of textures
     #[cfg(feature = "train")]
-    #[arg(long, default_value_t = 1536, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub mistakes: u32,
+    #[arg(long, default_value_t = 9000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub shown: u32,
     /// Optimiser steps
     #[cfg(feature = "train")]
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -5,7 +5,7 @@ use crate::DesignError;
 use microdiff_diffusion::rows::{Row, RowSet};
 use microdiff_domain::{Alloy, DefectClass, DomainError, Process, VoxelSize};
 use microdiff_imaging::{AnalysisOptions, ImagingError, Scan, Voxels, analyze};
-use microdiff_process::{BitDepth, SIMULATOR_VERSION, SimulationRequest, prior, simulate};
+use microdiff_process::{BitDepth, Case, SIMULATOR_VERSION, SimulationRequest, prior, simulate};
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 /// Voxel edges of simulated scans, µm, log-uniform: so that a scan holds several layers and tracks
 /// and resolves the gaps between them.
-fn voxel_um(process: Process) -> [f64; 2] {
+pub(crate) fn voxel_um(process: Process) -> [f64; 2] {
     match process {
         Process::Lpbf => [2.0, 20.0],
         Process::Ebm => [3.0, 25.0],
@@ -44,17 +44,15 @@ pub fn simulate_rows(
     seed: u64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<RowSet, DesignError> {
-    collect_rows(count, progress, |index, attempt| {
-        let drawn = draw(index, attempt, seed)?;
-        measured(&drawn, drawn.voxel_size)
-    })
+    collect_rows(count, progress, |index, attempt| measured(&draw(index, attempt, seed)?))
 }
 
 /// Row `index` of [`simulate_rows`] with the scan it was measured on, for whoever learns from voxels.
 pub fn simulate_scan(index: usize, seed: u64) -> Result<(Row, Scan), DesignError> {
     first_usable(index, |index, attempt| {
         let drawn = draw(index, attempt, seed)?;
-        measured_scan(&drawn, drawn.voxel_size)
+        let Simulated { voxels, class } = scan_of(&drawn)?;
+        Ok(scan_row(&drawn.case, class, voxels, drawn.voxel_size))
     })
 }
 
@@ -133,35 +131,40 @@ pub(crate) fn log_uniform(rng: &mut impl Rng, [low, high]: [f64; 2]) -> f64 {
     low * (rng.random::<f64>() * (high / low).ln()).exp()
 }
 
-/// Simulates and measures with a voxel size that need not be true; the inner error is the analysis
-/// refusing the scan.
-pub(crate) fn measured(
-    request: &SimulationRequest,
-    announced: VoxelSize,
-) -> Result<Result<Row, ImagingError>, DesignError> {
-    Ok(measured_scan(request, announced)?.map(|(row, _)| row))
+/// Simulates and measures; the inner error is the analysis refusing the scan.
+fn measured(request: &SimulationRequest) -> Result<Result<Row, ImagingError>, DesignError> {
+    let Simulated { voxels, class } = scan_of(request)?;
+    Ok(row(&request.case, class, voxels, request.voxel_size))
 }
 
-fn measured_scan(
-    request: &SimulationRequest,
+/// Measures a scan with a voxel size that need not be true.
+pub(crate) fn row(
+    case: &Case,
+    class: DefectClass,
+    voxels: Voxels,
     announced: VoxelSize,
-) -> Result<Result<(Row, Scan), ImagingError>, DesignError> {
-    let Simulated { voxels, class } = scan_of(request)?;
+) -> Result<Row, ImagingError> {
+    scan_row(case, class, voxels, announced).map(|(row, _)| row)
+}
+
+fn scan_row(
+    case: &Case,
+    class: DefectClass,
+    voxels: Voxels,
+    announced: VoxelSize,
+) -> Result<(Row, Scan), ImagingError> {
     let scan = Scan::in_memory(voxels, Some(announced));
-    let analysis = match analyze(&scan, announced, &AnalysisOptions::default(), &mut ()) {
-        Ok(analysis) => analysis,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+    let analysis = analyze(&scan, announced, &AnalysisOptions::default(), &mut ())?;
     let row = Row {
-        process: request.case.process,
-        alloy: request.case.alloy,
-        spot: Some(request.case.spot),
-        theta: request.case.parameters.to_array(),
+        process: case.process,
+        alloy: case.alloy,
+        spot: Some(case.spot),
+        theta: case.parameters.to_array(),
         descriptors: analysis.descriptors,
         appearance: Some(analysis.appearance),
         class,
     };
-    Ok(Ok((row, scan)))
+    Ok((row, scan))
 }
 
 /// A simulated scan and its true dominant defect.

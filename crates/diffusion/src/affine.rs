@@ -72,18 +72,20 @@ impl Affine {
     /// `out = x · W + b` for as many rows as `out` holds; `x` is (rows, inputs), `out` is
     /// (rows, outputs), both row-major.
     pub(crate) fn apply(&self, set: InstructionSet, x: &[f32], out: &mut [f32]) {
-        self.apply_to(set, &ByRow { x, inputs: self.inputs }, out);
+        self.apply_to(set, Source { x, row: self.inputs, column: 1 }, out);
     }
 
     /// `out = xᵀ · W + b`, where `x` is (inputs, rows), row-major.
     pub(crate) fn apply_turned(&self, set: InstructionSet, x: &[f32], out: &mut [f32]) {
         let rows = out.len() / self.outputs();
-        self.apply_to(set, &ByColumn { x, rows }, out);
+        self.apply_to(set, Source { x, row: 1, column: rows }, out);
     }
 
-    fn apply_to(&self, set: InstructionSet, x: &impl Source, out: &mut [f32]) {
+    fn apply_to(&self, set: InstructionSet, x: Source<'_>, out: &mut [f32]) {
+        // What the tiles below rely on, whichever way x lies.
+        assert!(x.x.len() >= out.len() / self.outputs() * self.inputs, "too few inputs");
         match set {
-            InstructionSet::Portable => affine_body(self, x, out, tile_portable),
+            InstructionSet::Portable => affine_portable(self, x, out),
             // SAFETY: `InstructionSet::available` lists AVX2 only after detecting AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => unsafe { affine_avx2(self, x, out) },
@@ -92,45 +94,50 @@ impl Affine {
             InstructionSet::Avx512 => unsafe { affine_avx512(self, x, out) },
         }
     }
-}
 
-/// Where an affine layer reads its input from.
-trait Source {
-    /// Writes rows `first..first + used` of the input as columns, one array for each input.
-    fn columns<const ROWS: usize>(&self, first: usize, used: usize, out: &mut [[f32; ROWS]]);
-}
-
-/// (rows, inputs), row-major.
-struct ByRow<'a> {
-    x: &'a [f32],
-    inputs: usize,
-}
-
-impl Source for ByRow<'_> {
-    #[inline(always)]
-    fn columns<const ROWS: usize>(&self, first: usize, used: usize, out: &mut [[f32; ROWS]]) {
-        let rows = &self.x[first * self.inputs..][..used * self.inputs];
-        for (row, values) in rows.chunks_exact(self.inputs).enumerate() {
-            for (column, value) in out.iter_mut().zip(values) {
-                column[row] = *value;
-            }
-        }
+    /// The panels from one on, `PANELS` of them, with their biases; nothing if there are fewer.
+    fn panels<const PANELS: usize>(&self, from: usize) -> Option<Panels<'_, PANELS>> {
+        let biases = self.bias.as_chunks().0.get(from..)?.first_chunk()?;
+        let size = self.inputs * PANELS;
+        let weights = self.panels.as_chunks().0.get(from * self.inputs..)?.get(..size)?;
+        Some(Panels { weights, biases })
     }
 }
 
-/// (inputs, rows), row-major.
-struct ByColumn<'a> {
-    x: &'a [f32],
-    rows: usize,
+/// Neighbouring panels: their weights one panel after another, and their biases.
+#[derive(Clone, Copy)]
+struct Panels<'a, const PANELS: usize> {
+    weights: &'a [[f32; LANES]],
+    biases: &'a [[f32; LANES]; PANELS],
 }
 
-impl Source for ByColumn<'_> {
+/// Where an affine layer reads its input from, and how far apart its rows and columns are.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    x: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+impl<'a> Source<'a> {
+    /// From a row on.
     #[inline(always)]
-    fn columns<const ROWS: usize>(&self, first: usize, used: usize, out: &mut [[f32; ROWS]]) {
-        for (column, values) in out.iter_mut().zip(self.x.chunks_exact(self.rows)) {
-            match values[first..].first_chunk() {
-                Some(whole) => *column = *whole,
-                None => column[..used].copy_from_slice(&values[first..]),
+    fn from(self, row: usize) -> Self {
+        Self { x: &self.x[row * self.row..], ..self }
+    }
+}
+
+fn affine_portable(layer: &Affine, x: Source<'_>, out: &mut [f32]) {
+    for (row, out) in out.chunks_exact_mut(layer.outputs()).enumerate() {
+        let x = x.from(row);
+        for (index, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let Some(Panels { weights, biases: [bias] }) = layer.panels(index) else { continue };
+            *out = *bias;
+            for (k, weights) in weights.iter().enumerate() {
+                let value = x.x[k * x.column];
+                for lane in 0..LANES {
+                    out[lane] = value.mul_add(weights[lane], out[lane]);
+                }
             }
         }
     }
@@ -138,116 +145,141 @@ impl Source for ByColumn<'_> {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn affine_avx2(layer: &Affine, x: &impl Source, out: &mut [f32]) {
-    affine_body(layer, x, out, |columns, panel, bias| tile_avx2(columns, panel, bias));
+fn affine_avx2(layer: &Affine, x: Source<'_>, out: &mut [f32]) {
+    const ROWS: usize = 6;
+    let outputs = layer.outputs();
+    for (index, out) in out.chunks_mut(ROWS * outputs).enumerate() {
+        if out.len() == ROWS * outputs {
+            row_of_tiles_avx2::<ROWS>(layer, x.from(index * ROWS), out);
+            continue;
+        }
+        for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
+            row_of_tiles_avx2::<1>(layer, x.from(index * ROWS + row), out);
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn affine_avx512(layer: &Affine, x: &impl Source, out: &mut [f32]) {
-    affine_body(layer, x, out, |columns, panel, bias| tile_avx512(columns, panel, bias));
-}
-
-/// Splits the rows into tiles and each tile's input into columns, which the tile reads in order.
-#[inline(always)]
-fn affine_body<const ROWS: usize>(
-    layer: &Affine,
-    x: &impl Source,
-    out: &mut [f32],
-    tile: impl Fn(&[[f32; ROWS]], &[[f32; LANES]], &[f32; LANES]) -> [[f32; LANES]; ROWS],
-) {
-    let (inputs, outputs) = (layer.inputs, layer.outputs());
-    let rows = out.len() / outputs;
-    let mut columns = vec![[0.0f32; ROWS]; inputs];
-    for first in (0..rows).step_by(ROWS) {
-        // The last tile may be short; its surplus rows are computed from stale values and dropped.
-        let used = ROWS.min(rows - first);
-        x.columns(first, used, &mut columns);
-        let panels = layer.panels.as_chunks::<LANES>().0.chunks_exact(inputs);
-        let biases = layer.bias.as_chunks::<LANES>().0;
-        for (index, (panel, bias)) in panels.zip(biases).enumerate() {
-            let sums = tile(&columns, panel, bias);
-            for (row, sum) in sums[..used].iter().enumerate() {
-                out[(first + row) * outputs + index * LANES..][..LANES].copy_from_slice(sum);
-            }
+fn affine_avx512(layer: &Affine, x: Source<'_>, out: &mut [f32]) {
+    const ROWS: usize = 12;
+    let outputs = layer.outputs();
+    for (index, out) in out.chunks_mut(ROWS * outputs).enumerate() {
+        if out.len() == ROWS * outputs {
+            row_of_tiles_avx512::<ROWS>(layer, x.from(index * ROWS), out);
+            continue;
+        }
+        for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
+            row_of_tiles_avx512::<1>(layer, x.from(index * ROWS + row), out);
         }
     }
 }
 
-#[inline(always)]
-fn tile_portable(
-    columns: &[[f32; 1]],
-    panel: &[[f32; LANES]],
-    bias: &[f32; LANES],
-) -> [[f32; LANES]; 1] {
-    let mut sum = *bias;
-    for ([value], weights) in columns.iter().zip(panel) {
-        for lane in 0..LANES {
-            sum[lane] = value.mul_add(weights[lane], sum[lane]);
-        }
-    }
-    [sum]
-}
-
-// Explicit vector types, because the compiler keeps a tile of arrays in memory: 4 against more
-// than 50 GFLOP/s.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn tile_avx2(
-    columns: &[[f32; 6]],
-    panel: &[[f32; LANES]],
-    bias: &[f32; LANES],
-) -> [[f32; LANES]; 6] {
+fn row_of_tiles_avx2<const ROWS: usize>(layer: &Affine, x: Source<'_>, out: &mut [f32]) {
+    let mut index = 0;
+    while let Some(panels) = layer.panels::<1>(index) {
+        tile_avx2::<ROWS>(x, panels, &mut out[index * LANES..], layer.outputs());
+        index += 1;
+    }
+}
+
+/// Two panels at a time, so that a value of the input serves two products and loads do not limit
+/// them.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn row_of_tiles_avx512<const ROWS: usize>(layer: &Affine, x: Source<'_>, out: &mut [f32]) {
+    let mut index = 0;
+    while let Some(panels) = layer.panels::<2>(index) {
+        tile_avx512::<ROWS, 2>(x, panels, &mut out[index * LANES..], layer.outputs());
+        index += 2;
+    }
+    if let Some(panels) = layer.panels::<1>(index) {
+        tile_avx512::<ROWS, 1>(x, panels, &mut out[index * LANES..], layer.outputs());
+    }
+}
+
+// Explicit vector types, because the compiler keeps a tile of arrays in memory: 4 against more
+// than 50 GFLOP/s. Plain loops with constant bounds, for the same reason: iterators' closures are
+// not compiled for the instruction set. `outputs` is the distance between rows of `out`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn tile_avx2<const ROWS: usize>(
+    x: Source<'_>,
+    Panels { weights, biases: [bias] }: Panels<'_, 1>,
+    out: &mut [f32],
+    outputs: usize,
+) {
     use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps};
     // SAFETY: both halves of a LANES-long array are eight readable floats.
     let load = |v: &[f32; LANES]| unsafe {
         [_mm256_loadu_ps(v.as_ptr()), _mm256_loadu_ps(v.as_ptr().add(8))]
     };
-    let mut sums = [load(bias); 6];
-    for (values, weights) in columns.iter().zip(panel) {
+    let mut sums = [load(bias); ROWS];
+    for (k, weights) in weights.iter().enumerate() {
         let [low, high] = load(weights);
-        for row in 0..6 {
-            let value = _mm256_set1_ps(values[row]);
+        for row in 0..ROWS {
+            // SAFETY: `Affine::apply_to` checked that x holds every row and column of the output's
+            // rows, of which the caller has ROWS.
+            let value = _mm256_set1_ps(unsafe { *x.x.get_unchecked(row * x.row + k * x.column) });
             sums[row][0] = _mm256_fmadd_ps(value, low, sums[row][0]);
             sums[row][1] = _mm256_fmadd_ps(value, high, sums[row][1]);
         }
     }
-    let mut out = [[0.0; LANES]; 6];
-    for (out, sum) in out.iter_mut().zip(sums) {
-        // SAFETY: both halves of a LANES-long array are eight writable floats.
+    for row in 0..ROWS {
+        let out = &mut out[row * outputs..][..LANES];
+        // SAFETY: both halves of LANES floats are eight writable floats.
         unsafe {
-            _mm256_storeu_ps(out.as_mut_ptr(), sum[0]);
-            _mm256_storeu_ps(out.as_mut_ptr().add(8), sum[1]);
+            _mm256_storeu_ps(out.as_mut_ptr(), sums[row][0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), sums[row][1]);
         }
     }
-    out
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn tile_avx512(
-    columns: &[[f32; 12]],
-    panel: &[[f32; LANES]],
-    bias: &[f32; LANES],
-) -> [[f32; LANES]; 12] {
-    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps};
+fn tile_avx512<const ROWS: usize, const PANELS: usize>(
+    x: Source<'_>,
+    Panels { weights, biases }: Panels<'_, PANELS>,
+    out: &mut [f32],
+    outputs: usize,
+) {
+    use std::arch::x86_64::{
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    };
     // SAFETY: a LANES-long array is sixteen readable floats.
     let load = |v: &[f32; LANES]| unsafe { _mm512_loadu_ps(v.as_ptr()) };
-    let mut sums = [load(bias); 12];
-    for (values, weights) in columns.iter().zip(panel) {
-        let weights = load(weights);
-        for row in 0..12 {
-            sums[row] = _mm512_fmadd_ps(_mm512_set1_ps(values[row]), weights, sums[row]);
+    let mut start = [_mm512_setzero_ps(); PANELS];
+    for panel in 0..PANELS {
+        start[panel] = load(&biases[panel]);
+    }
+    let (mut sums, mut now) = ([start; ROWS], start);
+    let inputs = weights.len() / PANELS;
+    for k in 0..inputs {
+        for panel in 0..PANELS {
+            now[panel] = load(&weights[panel * inputs + k]);
+        }
+        for row in 0..ROWS {
+            // SAFETY: `Affine::apply_to` checked that x holds every row and column of the output's
+            // rows, of which the caller has ROWS.
+            let value = _mm512_set1_ps(unsafe { *x.x.get_unchecked(row * x.row + k * x.column) });
+            for panel in 0..PANELS {
+                sums[row][panel] = _mm512_fmadd_ps(value, now[panel], sums[row][panel]);
+            }
         }
     }
-    let mut out = [[0.0; LANES]; 12];
-    for (out, sum) in out.iter_mut().zip(sums) {
-        // SAFETY: a LANES-long array is sixteen writable floats.
-        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
+    for row in 0..ROWS {
+        let out = &mut out[row * outputs..][..PANELS * LANES];
+        for panel in 0..PANELS {
+            // SAFETY: of PANELS · LANES floats, these are sixteen writable ones.
+            unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(panel * LANES), sums[row][panel]) };
+        }
     }
-    out
 }
 
 #[cfg(test)]

@@ -317,7 +317,7 @@ fn detectors(all: &mut Named, manifest: &Manifest) -> Result<Detectors, Diffusio
     Detectors::new(list, manifest.alloys.iter().map(|prior| prior.process))
 }
 
-/// Takes one of them. What its training rows had no appearance or no mistakes for is absent.
+/// Takes one of them. What its training rows lacked is absent: appearance, foreign scans.
 fn detector(all: &mut Named, prefix: &str) -> Result<Detector, DiffusionError> {
     let mut optional = |name: &str, columns: usize| {
         let name = format!("{prefix}{name}");
@@ -327,7 +327,7 @@ fn detector(all: &mut Named, prefix: &str) -> Result<Detector, DiffusionError> {
     let mut detector = Detector { scaling, ..Detector::default() };
     let columns = detector.columns();
     detector.bounds = optional("bounds", columns)?;
-    detector.mistaken = optional("mistaken", columns)?;
+    detector.classifier = optional("classifier", 1)?;
     for (distance, held) in Distance::ALL.into_iter().zip(&mut detector.held) {
         *held = optional(distance.tensor(), 1)?;
     }
@@ -358,7 +358,7 @@ pub(crate) fn weights(
             ("factor", DESCRIPTOR_COUNT, &detector.factor),
             ("reference", columns, &detector.reference),
             ("bounds", columns, &detector.bounds),
-            ("mistaken", columns, &detector.mistaken),
+            ("classifier", 1, &detector.classifier),
             ("scaling", APPEARANCE_COUNT, &detector.scaling),
         ];
         let held = Distance::ALL.into_iter().zip(&detector.held);

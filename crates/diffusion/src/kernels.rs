@@ -67,7 +67,7 @@ pub(crate) fn silu_gradient(set: InstructionSet, x: &[f32], dy: &mut [f32]) {
         #[inline(always)]
         || {
             for (x, dy) in x.iter().zip(dy) {
-                let share = 1.0 / (1.0 + exp(-*x));
+                let share = reciprocal(1.0 + exp(-*x));
                 *dy *= share * (1.0 + x * (1.0 - share));
             }
         },
@@ -131,17 +131,80 @@ fn normalise_avx2(x: &[f32], film: &[f32], out: &mut [f32]) {
     normalise_body(x, film, out);
 }
 
+/// [`normalise_body`], operation by operation: the compiler makes less than half of this of it.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn normalise_avx512(x: &[f32], film: &[f32], out: &mut [f32]) {
-    normalise_body(x, film, out);
+    use std::arch::x86_64::{
+        __m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps,
+        _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    };
+    // SAFETY: a LANES-long array is sixteen readable floats.
+    let load = |v: &[f32; LANES]| -> __m512 { unsafe { _mm512_loadu_ps(v.as_ptr()) } };
+    let width = film.len() / 2;
+    let (scale, shift) = film.split_at(width);
+    let (scale, shift) = (scale.as_chunks().0, shift.as_chunks().0);
+    let one = _mm512_set1_ps(1.0);
+    for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+        let row = row.as_chunks::<LANES>().0;
+        let mut sum = _mm512_setzero_ps();
+        for values in row {
+            sum = _mm512_add_ps(sum, load(values));
+        }
+        let mean = _mm512_set1_ps(fold_avx512(sum) / width as f32);
+        let mut sum = _mm512_setzero_ps();
+        for values in row {
+            let centred = _mm512_sub_ps(load(values), mean);
+            sum = _mm512_add_ps(sum, _mm512_mul_ps(centred, centred));
+        }
+        let variance = fold_avx512(sum) / width as f32;
+        let inverse = _mm512_set1_ps(1.0 / (variance + EPSILON).sqrt());
+        let out = out.as_chunks_mut::<LANES>().0;
+        for (index, values) in row.iter().enumerate() {
+            let normal = _mm512_mul_ps(_mm512_sub_ps(load(values), mean), inverse);
+            let scale = _mm512_add_ps(one, load(&scale[index]));
+            let filmed = _mm512_fmadd_ps(normal, scale, load(&shift[index]));
+            // SAFETY: a LANES-long array is sixteen writable floats.
+            unsafe { _mm512_storeu_ps(out[index].as_mut_ptr(), filmed) };
+        }
+    }
+}
+
+/// [`fold`], operation by operation.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn fold_avx512(sums: std::arch::x86_64::__m512) -> f32 {
+    use std::arch::x86_64::{
+        _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps, _mm256_add_ps,
+        _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_castps512_ps256,
+        _mm512_shuffle_f32x4,
+    };
+    let high = _mm512_castps512_ps256(_mm512_shuffle_f32x4::<0b00_00_11_10>(sums, sums));
+    let eight = _mm256_add_ps(_mm512_castps512_ps256(sums), high);
+    let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
 }
 
 #[inline(always)]
 fn silu_body(x: &mut [f32]) {
     for value in x {
-        *value /= 1.0 + exp(-*value);
+        *value *= reciprocal(1.0 + exp(-*value));
     }
+}
+
+/// 1/x to 2 ulp for x from 1 to 2¹²⁶: a division takes longer than all of this. A first guess by the
+/// exponent's sign, within 12 %, and three steps of Newton's.
+#[inline(always)]
+fn reciprocal(x: f32) -> f32 {
+    /// The bits of the guess and of x add up to this.
+    const SUM: u32 = 0x7EF3_11C7;
+    let mut guess = f32::from_bits(SUM.wrapping_sub(x.to_bits()));
+    for _ in 0..3 {
+        guess = guess.mul_add((-x).mul_add(guess, 1.0), guess);
+    }
+    guess
 }
 
 /// eˣ to 2 ulp between -87 and 88, held at the ends. Coefficients: Cephes `expf` (S. Moshier).
@@ -173,9 +236,8 @@ fn normalise_body(x: &[f32], film: &[f32], out: &mut [f32]) {
         let mean = lane_sum(row, |value| value) / width as f32;
         let variance = lane_sum(row, |value| (value - mean) * (value - mean)) / width as f32;
         let inverse = 1.0 / (variance + EPSILON).sqrt();
-        for column in 0..width {
-            let normal = (row[column] - mean) * inverse;
-            out[column] = normal.mul_add(1.0 + scale[column], shift[column]);
+        for (((value, scale), shift), out) in row.iter().zip(scale).zip(shift).zip(out) {
+            *out = ((value - mean) * inverse).mul_add(1.0 + scale, *shift);
         }
     }
 }
@@ -236,6 +298,15 @@ mod tests {
             let x = step as f32 / 100.0;
             let exact = f64::from(x).exp();
             assert!((f64::from(exp(x)) / exact - 1.0).abs() < 3e-7, "at {x}");
+        }
+    }
+
+    #[test]
+    fn reciprocal_is_accurate() {
+        for step in 0..=126_000 {
+            let x = (f64::from(step) / 1000.0).exp2() as f32;
+            let error = f64::from(reciprocal(x)) * f64::from(x) - 1.0;
+            assert!(error.abs() < 2.4e-7, "at {x}: {error}");
         }
     }
 

@@ -9,12 +9,14 @@
 //! A model trained on rows without an appearance judges by the descriptors alone.
 
 mod by_process;
+mod classifier;
 #[cfg(any(test, feature = "train"))]
 mod fit;
 
 pub(crate) use by_process::{Detectors, prefix};
 
 use crate::DiffusionError;
+use classifier::Classifier;
 use microdiff_domain::{APPEARANCE_COUNT, Appearance, DESCRIPTOR_COUNT};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -54,10 +56,9 @@ pub(crate) enum Distance {
     /// Farthest beyond the range of any value over the simulations, plus 1: sees what a bounded
     /// prior rules out, as a voxel size.
     Beyond,
-    /// Mean distance to the nearest reference simulations over that to the nearest scans with a
-    /// simulated mistake: sees a wrong voxel size and tracks too far apart, as far as a scan shows
-    /// them.
-    Mistake,
+    /// How clearly a network takes the scan for one of the foreign ones it was shown: sees wrong
+    /// voxel sizes and tracks too far apart, as far as a scan shows them, and textures.
+    Shown,
 }
 
 impl Distance {
@@ -67,7 +68,7 @@ impl Distance {
         Distance::Neighbour,
         Distance::Appearance,
         Distance::Beyond,
-        Distance::Mistake,
+        Distance::Shown,
     ];
 
     /// End of the name of its held-out distances in a bundle.
@@ -77,7 +78,7 @@ impl Distance {
             Distance::Neighbour => "neighbour",
             Distance::Appearance => "appearance",
             Distance::Beyond => "beyond",
-            Distance::Mistake => "mistake",
+            Distance::Shown => "shown",
         }
     }
 
@@ -89,7 +90,7 @@ impl Distance {
             Distance::Neighbour => 0.10,
             Distance::Appearance => 0.20,
             Distance::Beyond => 0.25,
-            Distance::Mistake => 0.40,
+            Distance::Shown => 0.40,
         }
     }
 }
@@ -105,8 +106,8 @@ pub(crate) struct Detector {
     pub(crate) factor: Vec<f32>,
     /// Reference simulations, (any, C).
     pub(crate) reference: Vec<f32>,
-    /// Scans with a mistake, (any, C), or nothing.
-    pub(crate) mistaken: Vec<f32>,
+    /// Weights of the network that was shown foreign scans, or nothing.
+    pub(crate) classifier: Vec<f32>,
     /// Smallest and largest value over training simulations, (2, C), or nothing.
     pub(crate) bounds: Vec<f32>,
     /// Distances of held-out simulations, rising; empty for a distance that is not asked.
@@ -126,12 +127,12 @@ impl Detector {
     /// too few of them to flag anything.
     pub(crate) fn check(&self) -> Result<(), DiffusionError> {
         let size = self.columns();
-        let arrays = [&self.scaling, &self.factor, &self.reference, &self.bounds, &self.mistaken];
+        let arrays = [&self.scaling, &self.factor, &self.reference, &self.bounds, &self.classifier];
         let finite = arrays.into_iter().chain(&self.held).flatten().all(|value| value.is_finite());
         let shapes = self.factor.len() == DESCRIPTOR_COUNT * DESCRIPTOR_COUNT
             && self.reference.len() >= size
             && self.reference.len().is_multiple_of(size)
-            && self.mistaken.len().is_multiple_of(size)
+            && [0, Classifier::new(size).length].contains(&self.classifier.len())
             && [0, 2 * APPEARANCE_COUNT].contains(&self.scaling.len())
             && [0, 2 * size].contains(&self.bounds.len());
         let rising = |held: &Vec<f32>| {
@@ -142,7 +143,7 @@ impl Detector {
             && has(Distance::Mahalanobis)
             && has(Distance::Appearance) <= !self.scaling.is_empty()
             && has(Distance::Beyond) <= !self.bounds.is_empty()
-            && has(Distance::Mistake) <= !self.mistaken.is_empty();
+            && has(Distance::Shown) <= !self.classifier.is_empty();
         let regular = shapes
             && (0..DESCRIPTOR_COUNT).all(|i| self.factor[i * DESCRIPTOR_COUNT + i] > 0.0)
             && self.scaling.iter().skip(APPEARANCE_COUNT).all(|sd| *sd > 0.0);
@@ -207,10 +208,7 @@ impl Detector {
             Distance::Mahalanobis => self.mahalanobis_distance(&scan[..DESCRIPTOR_COUNT]),
             Distance::Neighbour => neighbour_distance(&self.reference, scan, descriptors),
             Distance::Appearance => neighbour_distance(&self.reference, scan, appearance),
-            Distance::Mistake => {
-                let mistaken = neighbour_distance(&self.mistaken, scan, 0..scan.len());
-                neighbour_distance(&self.reference, scan, 0..scan.len()) / mistaken.max(1e-9)
-            }
+            Distance::Shown => Classifier::new(scan.len()).clearness(&self.classifier, scan),
             Distance::Beyond => {
                 let (least, most) = self.bounds.split_at(self.bounds.len() / 2);
                 let beyond = |(value, (least, most)): (&f64, (&f32, &f32))| {
@@ -384,12 +382,13 @@ mod tests {
     #[test]
     fn damage_is_refused() {
         let good = fitted(500, 200);
-        let damages: [fn(&mut Detector); 6] = [
+        let damages: [fn(&mut Detector); 7] = [
             |d| d.factor[0] = 0.0,
             |d| d.reference.truncate(1),
             |d| d.held[0].reverse(),
             |d| d.held[0].clear(),
             |d| d.bounds.clear(),
+            |d| d.classifier = vec![0.0; 3],
             |d| d.scaling = vec![0.0; 2 * APPEARANCE_COUNT],
         ];
         for damage in damages {

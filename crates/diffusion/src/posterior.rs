@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// Draws computed together, small enough for activations to stay in the second-level cache. A
 /// multiple of the kernels' tile of 12 rows.
-const BLOCK: usize = 96;
+const BLOCK: usize = 48;
 
 /// Times a draw outside a machine's limits is drawn again before the answer is refused: a scan that
 /// leaves a fifth of its draws within is still answered, one that fits the machine takes two or

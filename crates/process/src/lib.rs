@@ -39,6 +39,6 @@ pub use nuisance::{
 pub use simulate::{
     BitDepth, DENSE_BELOW, DefectShares, GroundTruth, LABEL_BALLING, LABEL_GAS, LABEL_KEYHOLE,
     LABEL_LACK_OF_FUSION, LABEL_METAL, MAX_VOXELS, SIMULATOR_VERSION, ScanPattern, Simulation,
-    SimulationRequest, simulate, voxel_size_um,
+    SimulationRequest, in_u8, scan_body, simulate, voxel_size_um,
 };
 pub use visible::{View, visible_porosity};

@@ -4,7 +4,7 @@ use super::evaluate::{kept_rows, progress, rows};
 use crate::args::{SimulationSetArgs, TrainArgs};
 use crate::failure::Failure;
 use crate::output;
-use microdiff_design::foreign::simulate_mistakes;
+use microdiff_design::foreign::simulate_shown;
 use microdiff_design::{Designer, record_phantom, record_validation};
 use microdiff_diffusion::bundle::TRAINING_LOG;
 use microdiff_diffusion::evaluate::{EvaluateOptions, evaluate};
@@ -17,7 +17,7 @@ const EVALUATION_SAMPLES: usize = 512;
 pub fn run(args: &TrainArgs, simulated: &SimulationSetArgs) -> Result<(), Failure> {
     let training = rows(simulated)?;
     let held_out = rows(&held_out(args, simulated))?;
-    let mistaken = kept_rows(&mistaken(args, simulated), &simulate_mistakes)?;
+    let shown = kept_rows(&shown(args, simulated), &simulate_shown)?;
     let options = TrainingOptions {
         name: args.name.clone(),
         steps: args.steps as usize,
@@ -25,7 +25,7 @@ pub fn run(args: &TrainArgs, simulated: &SimulationSetArgs) -> Result<(), Failur
         ..Default::default()
     };
     let failed = |error| Failure::internal(format!("training failed: {error}"));
-    let trained = train(&training, &mistaken.rows, &options, &mut |line: &LogLine| {
+    let trained = train(&training, &shown.rows, &options, &mut |line: &LogLine| {
         progress("trained", line.step, options.steps);
     })
     .map_err(failed)?;
@@ -45,11 +45,11 @@ pub fn run(args: &TrainArgs, simulated: &SimulationSetArgs) -> Result<(), Failur
     output::print(&format!("{}: model {}\n", args.output.display(), model.digest))
 }
 
-/// The scans with a mistake: the same seed, and a row file of their own beside the other.
-fn mistaken(args: &TrainArgs, simulated: &SimulationSetArgs) -> SimulationSetArgs {
+/// The foreign scans to be shown: the same seed, and a row file of their own beside the other.
+fn shown(args: &TrainArgs, simulated: &SimulationSetArgs) -> SimulationSetArgs {
     SimulationSetArgs {
-        simulations: args.mistakes,
-        rows: simulated.rows.as_ref().map(|path| path.with_extension("mistakes.rows")),
+        simulations: args.shown,
+        rows: simulated.rows.as_ref().map(|path| path.with_extension("shown.rows")),
         ..*simulated
     }
 }

@@ -1,6 +1,6 @@
 //! The readable outcome of `microdiff evaluate`, as Markdown.
 
-use microdiff_design::foreign::{Outcome, Trial};
+use microdiff_design::foreign::{Counts, Trial};
 use microdiff_design::{BASIS, ModelSummary};
 use microdiff_diffusion::evaluate::{Comparison, Evaluation, Marginal};
 use microdiff_domain::{Parameter, Process};
@@ -41,20 +41,28 @@ fn write_foreign(text: &mut String, trial: &Trial, model: &ModelSummary) -> Resu
         "Model {} ({}), scans of simulator {}.\n{BASIS}\n",
         model.name, model.digest, model.simulator_version
     )?;
-    writeln!(text, "| scans | number | flagged | refused | caught |")?;
-    writeln!(text, "|---|---:|---:|---:|---:|")?;
+    writeln!(text, "| scans | shown | number | flagged | refused | caught |")?;
+    writeln!(text, "|---|---|---:|---:|---:|---:|")?;
     let Trial { ordinary, false_alarms, outcomes } = trial;
     let alarms = percent(*false_alarms, *ordinary);
-    writeln!(text, "| ordinary | {ordinary} | {false_alarms} | | {alarms:.1} % |")?;
+    writeln!(text, "| ordinary | | {ordinary} | {false_alarms} | | {alarms:.1} % |")?;
     for outcome in outcomes {
-        let Outcome { kind, scans, flagged, refused } = outcome;
-        let caught = percent(flagged + refused, *scans);
-        writeln!(text, "| {} | {scans} | {flagged} | {refused} | {caught:.1} % |", kind.name())?;
+        let shown = if outcome.shown { "others" } else { "never" };
+        let mut line = |name: &str, shown: &str, counts: Counts| {
+            let Counts { scans, flagged, refused } = counts;
+            let caught = percent(flagged + refused, scans);
+            writeln!(text, "| {name} | {shown} | {scans} | {flagged} | {refused} | {caught:.1} % |")
+        };
+        line(outcome.kind.name(), shown, outcome.all)?;
+        if let Some(possible) = outcome.possible {
+            line("– of them with a size that ordinary scans have", "", possible)?;
+        }
     }
     writeln!(
         text,
-        "\nFlagged: as out of distribution. Refused: by the analysis, with an error. Of ordinary\n\
-         scans at most 5 % may be caught."
+        "\nShown: whether the check learnt from other scans of the kind. Flagged: as out of\n\
+         distribution. Refused: by the analysis, with an error. Of ordinary scans at most 5 % may\n\
+         be caught."
     )
 }
 

@@ -5,22 +5,22 @@
 //! A trial proves what it tries and no more: a fault of another kind may go unseen.
 
 mod noise;
+mod shown;
 mod textures;
 mod trial;
 
 use crate::DesignError;
-use crate::simulated::{collect_rows, measured, pair, request, scan_of};
+use crate::simulated::{collect_rows, pair, request, row, scan_of, voxel_um};
 use microdiff_diffusion::rows::RowSet;
-use microdiff_domain::{Alloy, HatchSpacing, Parameter, Process, Volume, VoxelSize};
+use microdiff_domain::{Alloy, DefectClass, HatchSpacing, Parameter, Process, Volume, VoxelSize};
 use microdiff_imaging::Voxels;
-use microdiff_imaging::filter::gaussian;
-use microdiff_process::{Imaging, SimulationRequest};
+use microdiff_process::{BitDepth, SimulationRequest, in_u8, scan_body};
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 pub(crate) use trial::run;
-pub use trial::{Outcome, Trial};
+pub use trial::{Counts, Outcome, Trial};
 
 /// What is wrong with a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,11 +50,29 @@ pub enum Foreign {
     SaltAndPepper,
     /// One grey.
     Constant,
+    /// Two phases of a random field without a direction.
+    Sponge,
+    /// Cells parted by cracks or held by walls.
+    Grains,
+    /// A grid of round bars.
+    Struts,
+    /// Parallel plates.
+    Plates,
+    /// Cuboid voids.
+    Boxes,
+    /// Balls of metal in void.
+    Beads,
+    /// Noise of several lengths.
+    Octaves,
+    /// Cubes of one grey each.
+    Blocks,
+    /// Noise drawn out along an axis.
+    Streaks,
 }
 
 impl Foreign {
-    /// Every kind.
-    pub const ALL: [Foreign; 12] = [
+    /// The kinds a model is tried on.
+    pub const TRIED: [Foreign; 12] = [
         Foreign::Honeycomb,
         Foreign::SineLattice,
         Foreign::Fibres,
@@ -69,10 +87,42 @@ impl Foreign {
         Foreign::Constant,
     ];
 
-    /// The kinds that are an honest scan with a mistake: what a model is shown when it learns what
-    /// to flag. The others stay unseen.
+    /// The kinds that are an honest scan with a mistake. A model is shown them when it learns what
+    /// to flag, and tried on them.
     pub const MISTAKES: [Foreign; 3] =
         [Foreign::VoxelTimesThree, Foreign::VoxelOverThree, Foreign::WideHatch];
+
+    /// Textures and noises that a model is shown in place of those it is tried on, which stay
+    /// unseen.
+    pub const STAND_INS: [Foreign; 9] = [
+        Foreign::Sponge,
+        Foreign::Grains,
+        Foreign::Struts,
+        Foreign::Plates,
+        Foreign::Boxes,
+        Foreign::Beads,
+        Foreign::Octaves,
+        Foreign::Blocks,
+        Foreign::Streaks,
+    ];
+
+    /// Whether a model is shown scans of this kind.
+    pub fn is_shown(self) -> bool {
+        Foreign::MISTAKES.contains(&self) || Foreign::STAND_INS.contains(&self)
+    }
+
+    /// What this kind multiplies the voxel size with.
+    fn voxel_factor(self) -> f64 {
+        match self {
+            Foreign::VoxelTimesThree => 3.0,
+            Foreign::VoxelOverThree => 1.0 / 3.0,
+            _ => 1.0,
+        }
+    }
+
+    fn misstates_size(self) -> bool {
+        self.voxel_factor() != 1.0
+    }
 
     /// In words.
     pub fn name(self) -> &'static str {
@@ -89,6 +139,15 @@ impl Foreign {
             Foreign::BlurredNoise => "blurred noise",
             Foreign::SaltAndPepper => "salt and pepper",
             Foreign::Constant => "constant",
+            Foreign::Sponge => "sponge",
+            Foreign::Grains => "grains",
+            Foreign::Struts => "struts",
+            Foreign::Plates => "plates",
+            Foreign::Boxes => "boxes",
+            Foreign::Beads => "beads",
+            Foreign::Octaves => "noise of several lengths",
+            Foreign::Blocks => "blocks",
+            Foreign::Streaks => "streaks",
         }
     }
 }
@@ -105,18 +164,31 @@ pub(crate) struct ForeignScan {
 /// Draws scan `index` of a kind; the same whatever else is drawn.
 pub(crate) fn draw(kind: Foreign, index: usize, seed: u64) -> Result<ForeignScan, DesignError> {
     let rng = &mut generator(kind, index, seed);
-    let pair = pair_for(kind, index);
-    let mut ordinary = request(pair, rng)?;
+    let ordinary = request(pair_for(kind, index), rng)?;
+    made(kind, ordinary, rng)
+}
+
+/// Makes a foreign scan out of an ordinary request.
+fn made(
+    kind: Foreign,
+    mut ordinary: SimulationRequest,
+    rng: &mut impl Rng,
+) -> Result<ForeignScan, DesignError> {
+    let process = ordinary.case.process;
     let mut voxel_size = ordinary.voxel_size;
+    let shape = ordinary.shape;
     let voxels = match kind {
         Foreign::Honeycomb
         | Foreign::SineLattice
         | Foreign::Fibres
         | Foreign::Checkerboard
-        | Foreign::Foam => {
-            let metal = textures::metal(kind, ordinary.shape, rng);
-            scanned(metal, &ordinary, rng)?
-        }
+        | Foreign::Foam => scanned(textures::metal(kind, shape, rng), &ordinary)?,
+        Foreign::Sponge
+        | Foreign::Grains
+        | Foreign::Struts
+        | Foreign::Plates
+        | Foreign::Boxes
+        | Foreign::Beads => scanned(shown::metal(kind, shape, rng), &ordinary)?,
         Foreign::VoxelTimesThree | Foreign::VoxelOverThree | Foreign::WideHatch => {
             voxel_size = err(kind, &mut ordinary, rng)?;
             scan_of(&ordinary)?.voxels
@@ -124,11 +196,12 @@ pub(crate) fn draw(kind: Foreign, index: usize, seed: u64) -> Result<ForeignScan
         Foreign::WhiteNoise
         | Foreign::BlurredNoise
         | Foreign::SaltAndPepper
-        | Foreign::Constant => {
-            Voxels::U16(Volume::new(ordinary.shape, noise::grey(kind, ordinary.shape, rng)?)?)
-        }
+        | Foreign::Constant
+        | Foreign::Octaves
+        | Foreign::Blocks
+        | Foreign::Streaks => Voxels::U16(Volume::new(shape, noise::grey(kind, shape, rng)?)?),
     };
-    Ok(ForeignScan { process: pair.0, voxels, voxel_size })
+    Ok(ForeignScan { process, voxels, voxel_size })
 }
 
 /// Makes a mistake in an ordinary request; returns the voxel size to announce.
@@ -137,35 +210,54 @@ fn err(
     ordinary: &mut SimulationRequest,
     rng: &mut impl Rng,
 ) -> Result<VoxelSize, DesignError> {
-    let factor = match kind {
-        Foreign::VoxelTimesThree => 3.0,
-        Foreign::VoxelOverThree => 1.0 / 3.0,
-        _ => {
-            let range = Parameter::HatchSpacing.range(ordinary.case.process, ordinary.case.alloy);
-            let hatch = range.high * (1.5 + 1.5 * rng.random::<f64>());
-            ordinary.case.parameters.hatch_spacing = HatchSpacing::micrometres(hatch)?;
-            1.0
-        }
-    };
-    Ok(VoxelSize::micrometres(factor * ordinary.voxel_size.get())?)
+    if kind == Foreign::WideHatch {
+        let range = Parameter::HatchSpacing.range(ordinary.case.process, ordinary.case.alloy);
+        let hatch = range.high * (1.5 + 1.5 * rng.random::<f64>());
+        ordinary.case.parameters.hatch_spacing = HatchSpacing::micrometres(hatch)?;
+    }
+    Ok(VoxelSize::micrometres(kind.voxel_factor() * ordinary.voxel_size.get())?)
 }
 
-/// Rows of scans with the mistakes of [`Foreign::MISTAKES`] in turn, with the truth about the part
-/// printed. Row `i` is the same whatever the count and the number of threads; a scan the analysis
-/// cannot use is drawn again. `progress` hears how many are done.
-pub fn simulate_mistakes(
+/// Rows of foreign scans that a model is shown: [`Foreign::MISTAKES`] in turn, and every third a
+/// stand-in of [`Foreign::STAND_INS`]. A wrong voxel size is one of those that ordinary scans have,
+/// so that it does not give itself away. What a row says of the part is what its scan was made from;
+/// of a texture it says nothing. Row `i` is the same whatever the count and the number of threads; a
+/// scan the analysis cannot use is drawn again. `progress` hears how many are done.
+pub fn simulate_shown(
     count: usize,
     seed: u64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<RowSet, DesignError> {
     collect_rows(count, progress, |index, attempt| {
-        let kind = Foreign::MISTAKES[index % Foreign::MISTAKES.len()];
+        let kind = shown_kind(index);
         // The generators of later attempts lie beyond any index.
-        let mut rng = generator(kind, index + (attempt << 24), seed);
-        let mut request = request(pair_for(kind, index), &mut rng)?;
-        let announced = err(kind, &mut request, &mut rng)?;
-        measured(&request, announced)
+        let rng = &mut generator(kind, index + (attempt << 24), seed);
+        let pair = pair_for(kind, index);
+        let mut ordinary = request(pair, rng)?;
+        let [low, high] = voxel_um(pair.0);
+        while !(low..=high).contains(&(kind.voxel_factor() * ordinary.voxel_size.get())) {
+            ordinary = request(pair, rng)?;
+        }
+        let case = ordinary.case;
+        let foreign = made(kind, ordinary, rng)?;
+        // Nothing reads the class of a scan that is shown; a texture has none.
+        Ok(row(&case, DefectClass::Dense, foreign.voxels, foreign.voxel_size))
     })
+}
+
+/// Two mistakes, then a stand-in.
+fn shown_kind(index: usize) -> Foreign {
+    let (round, place) = (index / 3, index % 3);
+    match place {
+        2 => Foreign::STAND_INS[round % Foreign::STAND_INS.len()],
+        _ => Foreign::MISTAKES[(2 * round + place) % Foreign::MISTAKES.len()],
+    }
+}
+
+/// Whether ordinary scans of the process have voxels of the announced size.
+fn is_ordinary_size(scan: &ForeignScan) -> bool {
+    let [low, high] = voxel_um(scan.process);
+    (low..=high).contains(&scan.voxel_size.get())
 }
 
 /// The process and alloy of scan `index`: all in turn, but tracks too far apart only where they can
@@ -185,24 +277,14 @@ fn generator(kind: Foreign, index: usize, seed: u64) -> ChaCha8Rng {
     rng
 }
 
-/// Looks at a body with the scanner of an ordinary simulation.
-fn scanned(
-    metal: Vec<f32>,
-    ordinary: &SimulationRequest,
-    rng: &mut impl Rng,
-) -> Result<Voxels, DesignError> {
-    let Imaging { blur_voxels, pore_floor, noise, noise_blur_voxels, solid_level, .. } =
-        ordinary.nuisance.imaging;
-    let shape = ordinary.shape;
-    let mut grey = gaussian(&metal, shape, blur_voxels.max(0.1))?;
-    let noise_field = noise::correlated(shape, noise_blur_voxels.max(0.1), rng)?;
-    for (grey, unit) in grey.iter_mut().zip(noise_field) {
-        let (floor, noise) = (pore_floor as f32, noise as f32);
-        *grey = floor + (1.0 - floor) * *grey + noise * unit;
-    }
-    let full = f64::from(u16::MAX) * solid_level;
-    let level = |grey: f32| (full * f64::from(grey)).clamp(0.0, f64::from(u16::MAX)).round() as u16;
-    Ok(Voxels::U16(Volume::new(shape, grey.into_iter().map(level).collect())?))
+/// Looks at a body, by the share of metal in each voxel, with the scanner of an ordinary simulation.
+fn scanned(metal: Vec<f32>, ordinary: &SimulationRequest) -> Result<Voxels, DesignError> {
+    let metal = metal.into_iter().map(|share| (255.0 * share).round() as u8).collect();
+    let scan = scan_body(metal, ordinary)?;
+    Ok(match ordinary.depth {
+        BitDepth::U16 => Voxels::U16(scan),
+        BitDepth::U8 => Voxels::U8(in_u8(&scan)?),
+    })
 }
 
 #[cfg(test)]
@@ -227,12 +309,45 @@ mod tests {
 
     #[test]
     fn textures_have_voids_and_metal() {
-        for kind in Foreign::ALL.into_iter().take(5) {
-            for index in 0..4 {
-                let metal = textures::metal(kind, [30, 40, 50], &mut generator(kind, index, 11));
-                let share = metal.iter().sum::<f32>() / metal.len() as f32;
-                assert!((0.1..0.97).contains(&share), "{} {index}: {share}", kind.name());
+        let shape = [30, 40, 50];
+        let check = |kind: Foreign, index: usize, metal: Vec<f32>| {
+            let share = metal.iter().sum::<f32>() / metal.len() as f32;
+            assert!((0.1..0.97).contains(&share), "{} {index}: {share}", kind.name());
+        };
+        for index in 0..4 {
+            for kind in Foreign::TRIED.into_iter().take(5) {
+                check(kind, index, textures::metal(kind, shape, &mut generator(kind, index, 11)));
             }
+            for kind in Foreign::STAND_INS.into_iter().take(6) {
+                check(kind, index, shown::metal(kind, shape, &mut generator(kind, index, 11)));
+            }
+        }
+    }
+
+    #[test]
+    fn noises_that_are_shown_have_unit_variance() {
+        for kind in Foreign::STAND_INS.into_iter().skip(6) {
+            let field = shown::field(kind, [30, 40, 50], &mut generator(kind, 0, 11)).unwrap();
+            let square = field.iter().map(|value| value * value).sum::<f32>() / field.len() as f32;
+            assert!((0.5..1.6).contains(&square), "{}: {square}", kind.name());
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_drawn_in_turn_and_of_an_ordinary_size() {
+        let rows = simulate_shown(6, 3, &mut |_| {}).unwrap().rows;
+        assert_eq!(rows, simulate_shown(8, 3, &mut |_| {}).unwrap().rows[..6]);
+        let kinds: Vec<Foreign> = (0..54).map(shown_kind).collect();
+        for kind in Foreign::MISTAKES {
+            assert_eq!(kinds.iter().filter(|shown| **shown == kind).count(), 12);
+        }
+        for kind in Foreign::STAND_INS {
+            assert_eq!(kinds.iter().filter(|shown| **shown == kind).count(), 2);
+        }
+        for row in rows {
+            let [low, high] = voxel_um(row.process).map(f64::ln);
+            let announced = row.descriptors.values()[0];
+            assert!((low - 1e-9..=high + 1e-9).contains(&announced));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Cubes of noise and of nothing.
 
-use super::Foreign;
+use super::{Foreign, shown};
 use crate::DesignError;
 use crate::simulated::log_uniform;
 use microdiff_imaging::filter::gaussian;
@@ -57,6 +57,7 @@ pub(super) fn grey(
             };
             (0..count).map(|_| voxel()).collect()
         }
-        _ => vec![level as u16; count],
+        Foreign::Constant => vec![level as u16; count],
+        _ => noisy(shown::field(kind, shape, rng)?),
     })
 }

@@ -13,19 +13,29 @@ use std::f64::consts::{PI, TAU};
 const WAVES: usize = 24;
 
 /// Position in voxels → signed distance from the surface in voxels, positive in metal.
-type Surface = Box<dyn Fn([f64; 3]) -> f64>;
+pub(super) type Surface = Box<dyn Fn([f64; 3]) -> f64>;
 
 /// The share of metal of each voxel, x fastest.
 pub(super) fn metal(kind: Foreign, shape: [usize; 3], rng: &mut impl Rng) -> Vec<f32> {
-    let shortest = shape.iter().copied().min().unwrap_or(1) as f64;
-    let cell = log_uniform(rng, [8.0, (0.5 * shortest).max(9.0)]);
+    let cell = cell_edge(shape, rng);
     let surface = match kind {
         Foreign::Honeycomb => honeycomb(cell, rng),
         Foreign::SineLattice => gyroid(cell, rng),
         Foreign::Fibres => fibres(cell, rng),
         Foreign::Checkerboard => checkerboard(cell, rng),
-        _ => return foam(cell, shape, rng),
+        _ => return balls(cell, shape, [0.15, 0.5], rng),
     };
+    rendered(shape, &surface)
+}
+
+/// Edge of a cell in voxels.
+pub(super) fn cell_edge(shape: [usize; 3], rng: &mut impl Rng) -> f64 {
+    let shortest = shape.iter().copied().min().unwrap_or(1) as f64;
+    log_uniform(rng, [8.0, (0.5 * shortest).max(9.0)])
+}
+
+/// The share of metal of each voxel, x fastest, from the surface.
+pub(super) fn rendered(shape: [usize; 3], surface: &Surface) -> Vec<f32> {
     let [nz, ny, nx] = shape;
     let mut metal = Vec::with_capacity(nz * ny * nx);
     for z in 0..nz {
@@ -39,7 +49,7 @@ pub(super) fn metal(kind: Foreign, shape: [usize; 3], rng: &mut impl Rng) -> Vec
     metal
 }
 
-fn between(rng: &mut impl Rng, low: f64, high: f64) -> f64 {
+pub(super) fn between(rng: &mut impl Rng, low: f64, high: f64) -> f64 {
     low + (high - low) * rng.random::<f64>()
 }
 
@@ -86,29 +96,40 @@ fn gyroid(cell: f64, rng: &mut impl Rng) -> Surface {
 fn fibres(cell: f64, rng: &mut impl Rng) -> Surface {
     let along = direction(rng);
     let stretch = between(rng, 3.0, 10.0);
+    let field = waves(cell, [0.7, 1.3], (along, stretch), rng);
+    let level = between(rng, 0.2, 1.2);
+    Box::new(move |at| (field(at) + level) * cell / TAU)
+}
+
+/// A random field of unit variance of waves about `cell` long, by factors out of `band`; stretched
+/// along a direction.
+pub(super) fn waves(
+    cell: f64,
+    band: [f64; 2],
+    (along, stretch): ([f64; 3], f64),
+    rng: &mut impl Rng,
+) -> Surface {
     let waves: Vec<([f64; 3], f64)> = (0..WAVES)
         .map(|_| {
             let k = direction(rng);
-            // Long along the fibre: waves that run along it are taken out for the most part.
+            // Long along it: waves that run along it are taken out for the most part.
             let run: f64 = (0..3).map(|i| k[i] * along[i]).sum();
-            let scale = TAU / cell * between(rng, 0.7, 1.3);
+            let scale = TAU / cell * between(rng, band[0], band[1]);
             let wave =
                 std::array::from_fn(|i| scale * (k[i] - run * along[i] * (1.0 - 1.0 / stretch)));
             (wave, between(rng, 0.0, TAU))
         })
         .collect();
-    let level = between(rng, 0.2, 1.2);
     Box::new(move |at| {
         let sum: f64 = waves
             .iter()
             .map(|(k, phase)| (k[0] * at[0] + k[1] * at[1] + k[2] * at[2] + phase).cos())
             .sum();
-        let value = sum * (2.0 / WAVES as f64).sqrt();
-        (value + level) * cell / TAU
+        sum * (2.0 / WAVES as f64).sqrt()
     })
 }
 
-fn direction(rng: &mut impl Rng) -> [f64; 3] {
+pub(super) fn direction(rng: &mut impl Rng) -> [f64; 3] {
     let cos = between(rng, -1.0, 1.0);
     let angle = between(rng, 0.0, TAU);
     let sin = (1.0 - cos * cos).sqrt();
@@ -130,10 +151,16 @@ fn checkerboard(cell: f64, rng: &mut impl Rng) -> Surface {
     })
 }
 
-/// Overlapping balls of void, each drawn into the voxels it reaches.
-fn foam(cell: f64, shape: [usize; 3], rng: &mut impl Rng) -> Vec<f32> {
+/// Overlapping balls of void, each drawn into the voxels it reaches; their share of the space lies
+/// between `shares`.
+pub(super) fn balls(
+    cell: f64,
+    shape: [usize; 3],
+    shares: [f64; 2],
+    rng: &mut impl Rng,
+) -> Vec<f32> {
     let largest = cell / 2.0;
-    let void = between(rng, 0.15, 0.5);
+    let void = between(rng, shares[0], shares[1]);
     // Overlapping balls leave exp(-n v) of the space (Torquato 2002, 5.1); centres also lie
     // beyond the edges.
     let space: f64 = shape.iter().map(|&n| n as f64 + 2.0 * largest).product();

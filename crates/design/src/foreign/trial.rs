@@ -1,6 +1,6 @@
 //! The trial: how many foreign scans of each kind a model flags.
 
-use super::{Foreign, ForeignScan, draw};
+use super::{Foreign, ForeignScan, draw, is_ordinary_size};
 use crate::DesignError;
 use microdiff_diffusion::Model;
 use microdiff_diffusion::rows::Row;
@@ -24,6 +24,17 @@ pub struct Trial {
 pub struct Outcome {
     /// The kind.
     pub kind: Foreign,
+    /// Whether the model was shown scans of this kind, others than these.
+    pub shown: bool,
+    /// All of its scans.
+    pub all: Counts,
+    /// Of a wrong voxel size, the scans whose announced size is one that ordinary scans have.
+    pub possible: Option<Counts>,
+}
+
+/// What became of some scans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Counts {
     /// Scans drawn.
     pub scans: usize,
     /// Flagged as out of distribution.
@@ -32,7 +43,19 @@ pub struct Outcome {
     pub refused: usize,
 }
 
+impl Counts {
+    fn add(&mut self, verdict: Verdict) {
+        self.scans += 1;
+        match verdict {
+            Verdict::Refused => self.refused += 1,
+            Verdict::Flagged => self.flagged += 1,
+            Verdict::Passed => {}
+        }
+    }
+}
+
 /// What became of one scan.
+#[derive(Clone, Copy)]
 enum Verdict {
     Refused,
     Flagged,
@@ -52,22 +75,25 @@ pub(crate) fn run(
         let seen = model.out_of_distribution(row.process, &row.descriptors, appearance)?;
         false_alarms += usize::from(seen.flagged);
     }
-    let mut outcomes = Vec::with_capacity(Foreign::ALL.len());
-    for kind in Foreign::ALL {
-        let verdicts: Result<Vec<Verdict>, DesignError> = (0..count)
-            .into_par_iter()
-            .map(|index| judge(model, &draw(kind, index, seed)?))
-            .collect();
-        let mut outcome = Outcome { kind, scans: count, flagged: 0, refused: 0 };
-        for verdict in verdicts? {
-            match verdict {
-                Verdict::Refused => outcome.refused += 1,
-                Verdict::Flagged => outcome.flagged += 1,
-                Verdict::Passed => {}
+    let mut outcomes = Vec::with_capacity(Foreign::TRIED.len());
+    for kind in Foreign::TRIED {
+        let one = |index: usize| {
+            let scan = draw(kind, index, seed)?;
+            Ok((judge(model, &scan)?, is_ordinary_size(&scan)))
+        };
+        let verdicts: Result<Vec<(Verdict, bool)>, DesignError> =
+            (0..count).into_par_iter().map(one).collect();
+        let (mut all, mut possible) = (Counts::default(), Counts::default());
+        for (verdict, ordinary_size) in verdicts? {
+            all.add(verdict);
+            if ordinary_size {
+                possible.add(verdict);
             }
         }
+        let possible = kind.misstates_size().then_some(possible);
+        let outcome = Outcome { kind, shown: kind.is_shown(), all, possible };
         outcomes.push(outcome);
-        progress(outcomes.len(), Foreign::ALL.len());
+        progress(outcomes.len(), Foreign::TRIED.len());
     }
     Ok(Trial { ordinary: rows.len(), false_alarms, outcomes })
 }

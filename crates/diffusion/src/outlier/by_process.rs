@@ -54,10 +54,10 @@ impl Detectors {
     pub(crate) fn fit<'a>(
         processes: &[Process],
         fewest: usize,
-        [train, held, mistaken]: [&dyn Fn(Option<Process>) -> Vec<Seen<'a>>; 3],
+        [train, held, shown]: [&dyn Fn(Option<Process>) -> Vec<Seen<'a>>; 3],
     ) -> Self {
         let one = |process: Option<Process>| {
-            (process, Detector::fit(&train(process), &held(process), &mistaken(process)))
+            (process, Detector::fit(&train(process), &held(process), &shown(process)))
         };
         let enough = |process: &Process| held(Some(*process)).len() >= fewest;
         let list = if processes.iter().all(enough) {

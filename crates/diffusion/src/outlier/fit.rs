@@ -1,5 +1,6 @@
 //! Training and held-out scans → a detector.
 
+use super::classifier::Classifier;
 use super::{Detector, Distance, Seen};
 use microdiff_domain::{APPEARANCE_COUNT, DESCRIPTOR_COUNT};
 
@@ -9,25 +10,26 @@ const KEPT: usize = 1024;
 const SHRINKAGE: f64 = 0.05;
 
 impl Detector {
-    /// From training scans, held-out scans and scans with a mistake, of each of which at most
-    /// [`KEPT`], evenly spaced, are kept. Without the appearance of all of them it judges by
-    /// descriptors alone, and without scans with a mistake it does not look for one.
-    pub(crate) fn fit(train: &[Seen<'_>], held: &[Seen<'_>], mistaken: &[Seen<'_>]) -> Self {
+    /// From training scans, held-out scans and foreign ones to be shown. Of training and held-out
+    /// scans at most [`KEPT`], evenly spaced, are kept. Without the appearance of all of them it
+    /// judges by descriptors alone, and without foreign scans it knows the ordinary alone.
+    pub(crate) fn fit(train: &[Seen<'_>], held: &[Seen<'_>], shown: &[Seen<'_>]) -> Self {
         let mut detector =
-            Self { scaling: scaling(train, &[train, held, mistaken]), ..Self::default() };
+            Self { scaling: scaling(train, &[train, held, shown]), ..Self::default() };
         let rows: Vec<Vec<f64>> = train.iter().map(|seen| detector.scan(&seen.0, seen.1)).collect();
         detector.factor = factor(&rows);
         detector.bounds = bounds(&rows);
         detector.reference =
             spread(&rows).flat_map(|row| row.iter().map(|value| *value as f32)).collect();
-        detector.mistaken = spread(mistaken)
-            .flat_map(|seen| detector.scan(&seen.0, seen.1))
-            .map(|value| value as f32)
-            .collect();
+        if !shown.is_empty() {
+            let shown: Vec<Vec<f64>> =
+                shown.iter().map(|seen| detector.scan(&seen.0, seen.1)).collect();
+            detector.classifier = Classifier::new(detector.columns()).fit([&rows, &shown]);
+        }
         detector.held = Distance::ALL.map(|distance| {
             let missing = match distance {
                 Distance::Appearance => detector.scaling.is_empty(),
-                Distance::Mistake => detector.mistaken.is_empty(),
+                Distance::Shown => detector.classifier.is_empty(),
                 _ => false,
             };
             if missing {

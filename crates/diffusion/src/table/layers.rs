@@ -11,23 +11,23 @@ use rand_chacha::ChaCha8Rng;
 /// An affine layer inside a flat list of parameters: weights (inputs, outputs) row-major, then the
 /// bias. Outputs are padded to a multiple of [`LANES`] with zeros that stay zero.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Dense {
-    pub(super) name: String,
-    pub(super) inputs: usize,
+pub(crate) struct Dense {
+    pub(crate) name: String,
+    pub(crate) inputs: usize,
     /// Padded.
-    pub(super) outputs: usize,
+    pub(crate) outputs: usize,
     used: usize,
     start: usize,
 }
 
 /// Lays layers out one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Layout {
-    pub(super) length: usize,
+pub(crate) struct Layout {
+    pub(crate) length: usize,
 }
 
 impl Layout {
-    pub(super) fn dense(&mut self, name: &str, inputs: usize, outputs: usize) -> Dense {
+    pub(crate) fn dense(&mut self, name: &str, inputs: usize, outputs: usize) -> Dense {
         let padded = outputs.next_multiple_of(LANES);
         let start = self.length;
         self.length += (inputs + 1) * padded;
@@ -41,22 +41,22 @@ impl Dense {
     }
 
     /// Where the layer's values lie: weights, then bias.
-    pub(super) fn range(&self) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
         self.start..self.start + self.weight_count() + self.outputs
     }
 
     /// Where its weights lie.
-    pub(super) fn weights(&self) -> std::ops::Range<usize> {
+    pub(crate) fn weights(&self) -> std::ops::Range<usize> {
         self.start..self.start + self.weight_count()
     }
 
     /// Where its bias lies.
-    pub(super) fn bias(&self) -> std::ops::Range<usize> {
+    pub(crate) fn bias(&self) -> std::ops::Range<usize> {
         self.start + self.weight_count()..self.range().end
     }
 
     /// Uniform weights of size `scale / √inputs`, zero bias.
-    pub(super) fn initialise(&self, parameters: &mut [f32], scale: f32, rng: &mut ChaCha8Rng) {
+    pub(crate) fn initialise(&self, parameters: &mut [f32], scale: f32, rng: &mut ChaCha8Rng) {
         let size = scale / (self.inputs.max(1) as f32).sqrt();
         for row in parameters[self.weights()].chunks_exact_mut(self.outputs) {
             for value in &mut row[..self.used] {
@@ -65,12 +65,12 @@ impl Dense {
         }
     }
 
-    pub(super) fn pack(&self, parameters: &[f32]) -> Affine {
+    pub(crate) fn pack(&self, parameters: &[f32]) -> Affine {
         Affine::pack(&parameters[self.weights()], self.inputs, &parameters[self.bias()])
     }
 
     /// `out = x · W + b` for rows of `x`.
-    pub(super) fn forward(&self, tools: &mut Tools<'_>, x: &[f32], out: &mut Vec<f32>) {
+    pub(crate) fn forward(&self, tools: &mut Tools<'_>, x: &[f32], out: &mut Vec<f32>) {
         out.resize(x.len() / self.inputs * self.outputs, 0.0);
         let p = tools.parameters;
         tools.packed.repack(&p[self.weights()], self.inputs, self.outputs);
@@ -79,7 +79,7 @@ impl Dense {
     }
 
     /// Writes the gradients of weights and bias, laid out as the parameters are.
-    pub(super) fn gradient(
+    pub(crate) fn gradient(
         &self,
         tools: &mut Tools<'_>,
         x: &[f32],
@@ -104,7 +104,7 @@ impl Dense {
     }
 
     /// `dx`, the gradient of the layer's input; `inputs` is a multiple of [`LANES`].
-    pub(super) fn backward(&self, tools: &mut Tools<'_>, dy: &[f32], dx: &mut Vec<f32>) {
+    pub(crate) fn backward(&self, tools: &mut Tools<'_>, dy: &[f32], dx: &mut Vec<f32>) {
         debug_assert!(self.inputs.is_multiple_of(LANES));
         dx.resize(dy.len() / self.outputs * self.inputs, 0.0);
         let weights = &tools.parameters[self.weights()];
@@ -115,23 +115,23 @@ impl Dense {
 
 /// What every layer of a pass needs: buffers that stay, because memory asked for anew in each step
 /// costs more than the arithmetic of some layers.
-pub(super) struct Tools<'a> {
-    pub(super) set: InstructionSet,
-    pub(super) parameters: &'a [f32],
-    pub(super) packed: &'a mut Affine,
+pub(crate) struct Tools<'a> {
+    pub(crate) set: InstructionSet,
+    pub(crate) parameters: &'a [f32],
+    pub(crate) packed: &'a mut Affine,
 }
 
 /// What layer normalisation keeps for its gradient.
 #[derive(Default)]
-pub(super) struct Normal {
+pub(crate) struct Normal {
     /// Rows before scale and shift.
-    pub(super) values: Vec<f32>,
+    pub(crate) values: Vec<f32>,
     inverse: Vec<f32>,
 }
 
 impl Normal {
     /// Layer normalisation of rows as long as `width`.
-    pub(super) fn forward(&mut self, set: InstructionSet, x: &[f32], width: usize) {
+    pub(crate) fn forward(&mut self, set: InstructionSet, x: &[f32], width: usize) {
         self.values.resize(x.len(), 0.0);
         self.inverse.resize(x.len() / width, 0.0);
         let (values, inverse) = (&mut self.values, &mut self.inverse);
@@ -153,7 +153,7 @@ impl Normal {
     }
 
     /// Turns the gradient of the normalised rows into that of their input.
-    pub(super) fn backward(&self, set: InstructionSet, width: usize, dy: &mut [f32]) {
+    pub(crate) fn backward(&self, set: InstructionSet, width: usize, dy: &mut [f32]) {
         vectorised(
             set,
             #[inline(always)]
@@ -172,7 +172,7 @@ impl Normal {
 }
 
 /// `out = x · (1 + scale) + shift`; a row of `film` is the scales and then the shifts.
-pub(super) fn modulate(
+pub(crate) fn modulate(
     set: InstructionSet,
     x: &[f32],
     film: &[f32],
@@ -196,7 +196,7 @@ pub(super) fn modulate(
 }
 
 /// Turns the gradient of [`modulate`]'s output into that of `x`; writes that of `film`.
-pub(super) fn modulate_gradient(
+pub(crate) fn modulate_gradient(
     set: InstructionSet,
     x: &[f32],
     film: &[f32],
@@ -223,14 +223,14 @@ pub(super) fn modulate_gradient(
 }
 
 /// `out = silu(x)`.
-pub(super) fn activate(set: InstructionSet, x: &[f32], out: &mut Vec<f32>) {
+pub(crate) fn activate(set: InstructionSet, x: &[f32], out: &mut Vec<f32>) {
     out.clear();
     out.extend_from_slice(x);
     silu(set, out);
 }
 
 /// Adds `b` to `a`, element by element.
-pub(super) fn add(a: &mut [f32], b: &[f32]) {
+pub(crate) fn add(a: &mut [f32], b: &[f32]) {
     for (a, b) in a.iter_mut().zip(b) {
         *a += b;
     }

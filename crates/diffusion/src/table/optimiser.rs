@@ -5,12 +5,12 @@ use crate::kernels::{InstructionSet, lane_product, vectorised};
 
 /// How fast to learn and for how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Schedule {
-    pub(super) rate: f32,
-    pub(super) steps: usize,
-    pub(super) decay: f32,
-    pub(super) clip: f32,
-    pub(super) average: f32,
+pub(crate) struct Schedule {
+    pub(crate) rate: f32,
+    pub(crate) steps: usize,
+    pub(crate) decay: f32,
+    pub(crate) clip: f32,
+    pub(crate) average: f32,
 }
 
 const WARM_UP: f32 = 200.0;
@@ -18,10 +18,10 @@ const BETA: (f32, f32) = (0.9, 0.999);
 const SMALL: f32 = 1e-8;
 
 /// Parameters under training.
-pub(super) struct Optimiser {
-    pub(super) parameters: Vec<f32>,
+pub(crate) struct Optimiser {
+    pub(crate) parameters: Vec<f32>,
     /// The average that is kept.
-    pub(super) averaged: Vec<f32>,
+    pub(crate) averaged: Vec<f32>,
     first: Vec<f32>,
     second: Vec<f32>,
     done: usize,
@@ -29,14 +29,14 @@ pub(super) struct Optimiser {
 }
 
 impl Optimiser {
-    pub(super) fn new(parameters: Vec<f32>, schedule: Schedule) -> Self {
+    pub(crate) fn new(parameters: Vec<f32>, schedule: Schedule) -> Self {
         let zero = vec![0.0; parameters.len()];
         let averaged = parameters.clone();
         Self { parameters, averaged, first: zero.clone(), second: zero, done: 0, schedule }
     }
 
     /// One step along a gradient, which is clipped to the schedule's norm.
-    pub(super) fn step(&mut self, set: InstructionSet, gradient: &[f32]) {
+    pub(crate) fn step(&mut self, set: InstructionSet, gradient: &[f32]) {
         let norm = squares(set, gradient).sqrt() as f32;
         let shrink = if norm > self.schedule.clip { self.schedule.clip / norm } else { 1.0 };
         let step = self.done as f32 + 1.0;

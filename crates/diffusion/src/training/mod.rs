@@ -135,11 +135,11 @@ impl TrainedBundle {
 /// weights on the same machine; across machines only nearly, because the tensor library picks its
 /// kernels by machine.
 ///
-/// `mistaken` are scans with a mistake, for the out-of-distribution check alone; without any it
-/// does not look for one.
+/// `shown` are foreign scans, for the out-of-distribution check alone; without any it knows the
+/// ordinary alone.
 pub fn train(
     set: &RowSet,
-    mistaken: &[Row],
+    shown: &[Row],
     options: &TrainingOptions,
     log: &mut dyn FnMut(&LogLine),
 ) -> Result<TrainedBundle, DiffusionError> {
@@ -155,7 +155,7 @@ pub fn train(
     let examples = Examples::new(&fitted, &normaliser);
     let validation = Examples::new(&held[..held.len().min(VALIDATION_ROWS)], &normaliser);
     let fit = fit(&examples, &validation, options, log)?;
-    let mistaken: Vec<&Row> = mistaken.iter().collect();
+    let shown: Vec<&Row> = shown.iter().collect();
     let processes: Vec<Process> = Process::ALL
         .into_iter()
         .filter(|process| fitted.iter().any(|row| row.process == *process))
@@ -166,7 +166,7 @@ pub fn train(
         [
             &|process| seen(&fitted, &normaliser, process),
             &|process| seen(&held, &normaliser, process),
-            &|process| seen(&mistaken, &normaliser, process),
+            &|process| seen(&shown, &normaliser, process),
         ],
     );
     let (alloys, priors) = priors(&fitted);

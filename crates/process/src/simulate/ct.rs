@@ -4,20 +4,20 @@
 //! rotation axis and correlated Poisson–Gaussian noise, as measured on laboratory scans.
 //! Projections are absent on purpose: nothing downstream depends on more than these statistics.
 
-use super::{BitDepth, Grid, SLAB, SimulationRequest};
+use super::{BitDepth, SLAB, SimulationRequest};
 use crate::nuisance::Imaging;
 use crate::random::{Stream, stream};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-/// Grey values of every voxel.
-pub(super) fn scan(grid: &Grid, request: &SimulationRequest) -> Vec<u16> {
+/// Grey values of every voxel, from the metal in 255ths of each.
+pub(super) fn scan(metal: &[u8], request: &SimulationRequest) -> Vec<u16> {
     let [nz, ny, nx] = request.shape;
     let page = ny * nx;
     let scanner = Scanner::new(request);
     let mut grey = vec![0u16; nz * page];
     grey.par_chunks_mut(SLAB * page).enumerate().for_each(|(slab, grey)| {
-        scanner.scan_slab(&grid.metal, slab * SLAB, grey);
+        scanner.scan_slab(metal, slab * SLAB, grey);
     });
     grey
 }

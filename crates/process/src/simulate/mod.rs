@@ -94,9 +94,14 @@ pub struct Simulation {
 impl Simulation {
     /// The scan in 8 bit; what was quantised to more is held at 255.
     pub fn scan_u8(&self) -> Result<Volume<u8>, ProcessError> {
-        let grey = self.scan.data().iter().map(|&grey| grey.min(255) as u8).collect();
-        Ok(Volume::new(self.scan.shape(), grey)?)
+        in_u8(&self.scan)
     }
+}
+
+/// A scan in 8 bit; what was quantised to more is held at 255.
+pub fn in_u8(scan: &Volume<u16>) -> Result<Volume<u8>, ProcessError> {
+    let grey = scan.data().iter().map(|&grey| grey.min(255) as u8).collect();
+    Ok(Volume::new(scan.shape(), grey)?)
 }
 
 /// Builds and scans a part.
@@ -120,13 +125,24 @@ pub fn simulate(request: &SimulationRequest) -> Result<Simulation, ProcessError>
     pores::carve(&mut grid, &build, &pores);
     drop(pores);
 
-    let scan = ct::scan(&grid, request);
+    let scan = ct::scan(&grid.metal, request);
     let truth = truth::measure(request, &pool, pattern, &grid);
     Ok(Simulation {
         scan: Volume::new(request.shape, scan)?,
         labels: Volume::new(request.shape, grid.labels)?,
         truth,
     })
+}
+
+/// Scans a body that nobody printed, given by the metal in 255ths of each voxel, as the request
+/// would have its part scanned.
+///
+/// # Errors
+/// As [`simulate`]; [`ProcessError::Domain`] when the metal is not of the request's shape.
+pub fn scan_body(metal: Vec<u8>, request: &SimulationRequest) -> Result<Volume<u16>, ProcessError> {
+    check(request)?;
+    let metal = Volume::new(request.shape, metal)?;
+    Ok(Volume::new(request.shape, ct::scan(metal.data(), request))?)
 }
 
 /// The part on its voxels: metal in 255ths of a voxel, the cause of each void, and pores that are

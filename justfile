@@ -153,6 +153,14 @@ bench-posterior rows="target/training.rows" held="target/training.held-out.rows"
     target/bench-posterior-python/bin/python bench/posterior/compare.py \
         target/bench-posterior target/bench-posterior.json --page docs/validation.md
 
+# Does a learned embedding of the volume beat descriptors alone? Tables for the record on it; installs PyTorch (5 GB)
+bench-embedding simulations="3583" *options:
+    python3 -m venv target/bench-embedding-python
+    target/bench-embedding-python/bin/pip install --quiet --requirement bench/embedding/requirements.txt
+    [ -f target/bench-embedding/volumes.json ] || cargo run --release --locked -p microdiff-design \
+        --example volumes -- {{ simulations }} 11 target/bench-embedding
+    target/bench-embedding-python/bin/python bench/embedding/study.py target/bench-embedding {{ options }}
+
 # Make the bundled model's validation set anew, without touching the model (some minutes)
 record:
     cargo run --release --locked -p microdiff-cli -- record \

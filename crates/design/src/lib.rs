@@ -38,5 +38,5 @@ pub use predictive::{Observable, ObservableCheck, PREDICTIVE_FALSE_ALARM_RATE, P
 pub use quality::{DescriptorReading, ORDINARY_PERCENTILES, QualitySummary, UnusualDescriptor};
 pub use request::DesignRequest;
 pub use scanner::nominal_scanner;
-pub use simulated::simulate_rows;
+pub use simulated::{simulate_rows, simulate_scan};
 pub use validation::{ValidationSet, record_validation};

@@ -44,21 +44,27 @@ pub fn simulate_rows(
     seed: u64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<RowSet, DesignError> {
-    let generator = |index: usize| {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(index as u64);
-        rng
-    };
-    collect_rows(count, progress, |index, attempt| {
-        // Each attempt goes on where the last one ended.
-        let rng = &mut generator(index);
-        let pair = pair(index);
-        let mut drawn = request(pair, rng)?;
-        for _ in 0..attempt {
-            drawn = request(pair, rng)?;
-        }
-        measured(&drawn)
+    collect_rows(count, progress, |index, attempt| measured(&draw(index, attempt, seed)?))
+}
+
+/// Row `index` of [`simulate_rows`] with the scan it was measured on, for whoever learns from voxels.
+pub fn simulate_scan(index: usize, seed: u64) -> Result<(Row, Scan), DesignError> {
+    first_usable(index, |index, attempt| {
+        let drawn = draw(index, attempt, seed)?;
+        let Simulated { voxels, class } = scan_of(&drawn)?;
+        Ok(scan_row(&drawn.case, class, voxels, drawn.voxel_size))
     })
+}
+
+/// Draws what to simulate for a row; each attempt goes on where the last one ended.
+fn draw(index: usize, attempt: usize, seed: u64) -> Result<SimulationRequest, DomainError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(index as u64);
+    let pair = pair(index);
+    for _ in 0..attempt {
+        request(pair, &mut rng)?;
+    }
+    request(pair, &mut rng)
 }
 
 /// Rows by index and attempt, on all cores.
@@ -67,24 +73,30 @@ pub(crate) fn collect_rows(
     progress: &mut dyn FnMut(usize),
     row: impl Fn(usize, usize) -> Result<Result<Row, ImagingError>, DesignError> + Sync,
 ) -> Result<RowSet, DesignError> {
-    let tried = |index: usize| {
-        let mut refusal = None;
-        for attempt in 0..TRIES {
-            match row(index, attempt)? {
-                Ok(row) => return Ok(row),
-                Err(error) => refusal = Some(error),
-            }
-        }
-        Err(refusal.map_or(DesignError::NoRow { index }, DesignError::Scan))
-    };
     let mut rows = Vec::with_capacity(count);
     while rows.len() < count {
         let next = rows.len()..count.min(rows.len() + CHUNK);
-        let chunk: Result<Vec<Row>, DesignError> = next.into_par_iter().map(tried).collect();
+        let chunk: Result<Vec<Row>, DesignError> =
+            next.into_par_iter().map(|index| first_usable(index, &row)).collect();
         rows.extend(chunk?);
         progress(rows.len());
     }
     Ok(RowSet { simulator_version: SIMULATOR_VERSION.to_owned(), rows })
+}
+
+/// The first attempt that the analysis can use.
+fn first_usable<T>(
+    index: usize,
+    attempted: impl Fn(usize, usize) -> Result<Result<T, ImagingError>, DesignError>,
+) -> Result<T, DesignError> {
+    let mut refusal = None;
+    for attempt in 0..TRIES {
+        match attempted(index, attempt)? {
+            Ok(made) => return Ok(made),
+            Err(error) => refusal = Some(error),
+        }
+    }
+    Err(refusal.map_or(DesignError::NoRow { index }, DesignError::Scan))
 }
 
 /// Tries before a row is given up; none is expected to need more than a few.
@@ -132,9 +144,18 @@ pub(crate) fn row(
     voxels: Voxels,
     announced: VoxelSize,
 ) -> Result<Row, ImagingError> {
+    scan_row(case, class, voxels, announced).map(|(row, _)| row)
+}
+
+fn scan_row(
+    case: &Case,
+    class: DefectClass,
+    voxels: Voxels,
+    announced: VoxelSize,
+) -> Result<(Row, Scan), ImagingError> {
     let scan = Scan::in_memory(voxels, Some(announced));
     let analysis = analyze(&scan, announced, &AnalysisOptions::default(), &mut ())?;
-    Ok(Row {
+    let row = Row {
         process: case.process,
         alloy: case.alloy,
         spot: Some(case.spot),
@@ -142,7 +163,8 @@ pub(crate) fn row(
         descriptors: analysis.descriptors,
         appearance: Some(analysis.appearance),
         class,
-    })
+    };
+    Ok((row, scan))
 }
 
 /// A simulated scan and its true dominant defect.
@@ -160,4 +182,19 @@ pub(crate) fn scan_of(request: &SimulationRequest) -> Result<Simulated, DesignEr
         BitDepth::U8 => Voxels::U8(simulation.scan_u8()?),
     };
     Ok(Simulated { voxels, class })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_comes_with_the_row_it_gives() {
+        let set = simulate_rows(2, 7, &mut |_| {}).unwrap();
+        let (row, scan) = simulate_scan(1, 7).unwrap();
+        assert_eq!(set.rows[1], row);
+        let size = scan.voxel_size.as_ref().unwrap().size;
+        let again = analyze(&scan, size, &AnalysisOptions::default(), &mut ()).unwrap();
+        assert_eq!(again.descriptors, row.descriptors);
+    }
 }

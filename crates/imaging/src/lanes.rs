@@ -1,4 +1,4 @@
-//! Least and greatest of 16-bit values, a register at a time.
+//! Least, greatest and bounded sums of 16-bit values, a register at a time.
 //!
 //! Explicit vector types, because the compiler keeps networks over arrays in memory.
 
@@ -15,6 +15,14 @@ pub(crate) trait Lanes: Copy {
     fn least(self, other: Self) -> Self;
     /// The greater, value by value.
     fn most(self, other: Self) -> Self;
+    /// The same value in all lanes.
+    fn all(value: u16) -> Self;
+    /// Sum, value by value, at most the greatest number.
+    fn plus(self, other: Self) -> Self;
+    /// This with the bits added in which two registers differ.
+    fn with_differences(self, one: Self, other: Self) -> Self;
+    /// Whether any bit is set.
+    fn any(self) -> bool;
 }
 
 /// Eight lanes of ordinary code, which the compiler turns into the target's own registers.
@@ -45,6 +53,26 @@ impl Lanes for Plain {
     fn most(self, other: Self) -> Self {
         Self(std::array::from_fn(|lane| self.0[lane].max(other.0[lane])))
     }
+
+    #[inline(always)]
+    fn all(value: u16) -> Self {
+        Self([value; 8])
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane].saturating_add(other.0[lane])))
+    }
+
+    #[inline(always)]
+    fn with_differences(self, one: Self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane] | (one.0[lane] ^ other.0[lane])))
+    }
+
+    #[inline(always)]
+    fn any(self) -> bool {
+        self.0.iter().fold(0, |all, lane| all | lane) != 0
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -54,14 +82,29 @@ pub(crate) use x86::{Wide, Widest};
 mod x86 {
     use super::Lanes;
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm256_loadu_si256, _mm256_max_epu16, _mm256_min_epu16,
-        _mm256_storeu_si256, _mm512_loadu_si512, _mm512_max_epu16, _mm512_min_epu16,
-        _mm512_storeu_si512,
+        __m256i, __m512i, _mm256_adds_epu16, _mm256_loadu_si256, _mm256_max_epu16,
+        _mm256_min_epu16, _mm256_or_si256, _mm256_set1_epi16, _mm256_storeu_si256,
+        _mm256_testz_si256, _mm256_xor_si256, _mm512_adds_epu16, _mm512_loadu_si512,
+        _mm512_max_epu16, _mm512_min_epu16, _mm512_or_si512, _mm512_set1_epi16,
+        _mm512_storeu_si512, _mm512_test_epi16_mask, _mm512_xor_si512,
     };
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn any_of_wide(bits: __m256i) -> bool {
+        _mm256_testz_si256(bits, bits) == 0
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512bw")]
+    fn any_of_widest(bits: __m512i) -> bool {
+        _mm512_test_epi16_mask(bits, bits) != 0
+    }
 
     macro_rules! lanes {
         ($name:ident, $doc:literal, $register:ty, $count:literal,
-         $load:ident, $store:ident, $min:ident, $max:ident) => {
+         $load:ident, $store:ident, $min:ident, $max:ident, $all:ident, $add:ident,
+         $or:ident, $xor:ident, $any:ident) => {
             #[doc = $doc]
             #[derive(Clone, Copy)]
             pub(crate) struct $name($register);
@@ -94,6 +137,30 @@ mod x86 {
                     // SAFETY: the set was detected.
                     Self(unsafe { $max(self.0, other.0) })
                 }
+
+                #[inline(always)]
+                fn all(value: u16) -> Self {
+                    // SAFETY: the set was detected.
+                    Self(unsafe { $all(value.cast_signed()) })
+                }
+
+                #[inline(always)]
+                fn plus(self, other: Self) -> Self {
+                    // SAFETY: the set was detected.
+                    Self(unsafe { $add(self.0, other.0) })
+                }
+
+                #[inline(always)]
+                fn with_differences(self, one: Self, other: Self) -> Self {
+                    // SAFETY: the set was detected.
+                    Self(unsafe { $or(self.0, $xor(one.0, other.0)) })
+                }
+
+                #[inline(always)]
+                fn any(self) -> bool {
+                    // SAFETY: the set was detected.
+                    unsafe { $any(self.0) }
+                }
             }
         };
     }
@@ -106,7 +173,12 @@ mod x86 {
         _mm256_loadu_si256,
         _mm256_storeu_si256,
         _mm256_min_epu16,
-        _mm256_max_epu16
+        _mm256_max_epu16,
+        _mm256_set1_epi16,
+        _mm256_adds_epu16,
+        _mm256_or_si256,
+        _mm256_xor_si256,
+        any_of_wide
     );
     lanes!(
         Widest,
@@ -116,6 +188,11 @@ mod x86 {
         _mm512_loadu_si512,
         _mm512_storeu_si512,
         _mm512_min_epu16,
-        _mm512_max_epu16
+        _mm512_max_epu16,
+        _mm512_set1_epi16,
+        _mm512_adds_epu16,
+        _mm512_or_si512,
+        _mm512_xor_si512,
+        any_of_widest
     );
 }

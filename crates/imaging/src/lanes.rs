@@ -1,4 +1,4 @@
-//! Least, greatest and bounded sums of 16-bit values, a register at a time.
+//! Least, greatest and sums of 16-bit values, a register at a time.
 //!
 //! Explicit vector types, because the compiler keeps networks over arrays in memory.
 
@@ -75,6 +75,26 @@ impl Lanes for Plain {
     }
 }
 
+/// For each of eight values the sum, which wraps, of `before` and all up to it: as many steps as
+/// doublings, and only `before` waits for whoever computes it.
+#[inline(always)]
+pub(crate) fn sums_of_eight(values: [u16; 8], before: u16) -> [u16; 8] {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has SSE2.
+    return unsafe { x86::sums_of_eight(values, before) };
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let mut values = values;
+        for step in [1, 2, 4] {
+            let shifted = values;
+            for lane in step..8 {
+                values[lane] = values[lane].wrapping_add(shifted[lane - step]);
+            }
+        }
+        values.map(|value| value.wrapping_add(before))
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Wide, Widest};
 
@@ -82,12 +102,23 @@ pub(crate) use x86::{Wide, Widest};
 mod x86 {
     use super::Lanes;
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm256_adds_epu16, _mm256_loadu_si256, _mm256_max_epu16,
-        _mm256_min_epu16, _mm256_or_si256, _mm256_set1_epi16, _mm256_storeu_si256,
-        _mm256_testz_si256, _mm256_xor_si256, _mm512_adds_epu16, _mm512_loadu_si512,
-        _mm512_max_epu16, _mm512_min_epu16, _mm512_or_si512, _mm512_set1_epi16,
-        _mm512_storeu_si512, _mm512_test_epi16_mask, _mm512_xor_si512,
+        __m128i, __m256i, __m512i, _mm_add_epi16, _mm_set1_epi16, _mm_slli_si128,
+        _mm256_adds_epu16, _mm256_loadu_si256, _mm256_max_epu16, _mm256_min_epu16, _mm256_or_si256,
+        _mm256_set1_epi16, _mm256_storeu_si256, _mm256_testz_si256, _mm256_xor_si256,
+        _mm512_adds_epu16, _mm512_loadu_si512, _mm512_max_epu16, _mm512_min_epu16, _mm512_or_si512,
+        _mm512_set1_epi16, _mm512_storeu_si512, _mm512_test_epi16_mask, _mm512_xor_si512,
     };
+
+    // The compiler would keep the steps in memory, where each waits for the one before.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub(super) fn sums_of_eight(values: [u16; 8], before: u16) -> [u16; 8] {
+        let mut sums: __m128i = bytemuck::cast(values);
+        sums = _mm_add_epi16(sums, _mm_slli_si128::<2>(sums));
+        sums = _mm_add_epi16(sums, _mm_slli_si128::<4>(sums));
+        sums = _mm_add_epi16(sums, _mm_slli_si128::<8>(sums));
+        bytemuck::cast(_mm_add_epi16(sums, _mm_set1_epi16(before.cast_signed())))
+    }
 
     #[inline]
     #[target_feature(enable = "avx2")]

@@ -43,14 +43,13 @@ pub(super) fn distances(
             columns.begin();
             for y in 0..ny {
                 if squares.along_row(phase, [z, y], row) {
-                    columns.put(y, row);
+                    columns.put((y, phase.row(z, y)), row);
                 }
             }
             columns.lower(set);
             for (y, out) in page.chunks_mut(nx).enumerate() {
-                if holds(phase, [z, y]) {
-                    columns.take(set, y, &mut bytemuck::cast_slice_mut::<u32, u16>(out)[..nx]);
-                }
+                let out = &mut bytemuck::cast_slice_mut::<u32, u16>(out)[..nx];
+                columns.take(set, (y, phase.row(z, y)), out, |_| {});
             }
         },
     );
@@ -69,18 +68,16 @@ pub(super) fn distances(
             }
             columns.begin();
             for (z, row) in rows.iter().enumerate() {
-                if holds(phase, [z, y]) {
-                    columns.put(z, &bytemuck::cast_slice(row)[..nx]);
-                }
+                columns.put((z, phase.row(z, y)), &bytemuck::cast_slice(row)[..nx]);
             }
             columns.lower(set);
             for (z, row) in rows.iter_mut().enumerate() {
-                if holds(phase, [z, y]) {
-                    if !columns.take(set, z, row) {
-                        near.store(false, Ordering::Relaxed);
-                    }
-                } else if !zeroed {
-                    row.fill(0);
+                let bits = phase.row(z, y);
+                if zeroed && bits.iter().all(|word| *word == 0) {
+                    continue;
+                }
+                if !columns.take(set, (z, bits), row, |beside| beside.fill(0)) {
+                    near.store(false, Ordering::Relaxed);
                 }
             }
         },
@@ -88,8 +85,9 @@ pub(super) fn distances(
     near.into_inner()
 }
 
-fn holds(phase: &Bits, [z, y]: [usize; 2]) -> bool {
-    phase.row(z, y).iter().any(|word| *word != 0)
+/// Whether a block of columns of a row holds any of the phase.
+fn holds(bits: &[u64], block: usize) -> bool {
+    (bits[block / 2] >> (block % 2 * COLUMNS)) as u32 != 0
 }
 
 /// 1, 4, 9 and so on up to [`FULL`], from the first and to the last.
@@ -129,11 +127,13 @@ impl Squares {
     }
 }
 
-/// Columns of a page in blocks, each block's rows one after the other with one more before and
-/// one behind that is never the least.
+/// Columns of a page in blocks. Each block's rows lie one after the other, filled up to whole
+/// stretches, with one more before and one behind; what is not a row is never the least.
 struct Columns {
     rows: usize,
     blocks: Vec<Row>,
+    /// Rows of a block, with those that are none.
+    pitch: usize,
     /// Stretches of rows that may still change, and those that may in the next step.
     open: [Vec<bool>; 2],
     /// Whether a block's stretch of rows has been given a row.
@@ -143,9 +143,11 @@ struct Columns {
 impl Columns {
     fn new([rows, nx]: [usize; 2]) -> Self {
         let (blocks, stretches) = (nx.div_ceil(COLUMNS), rows.div_ceil(STRETCH));
+        let pitch = stretches * STRETCH + 2;
         Self {
             rows,
-            blocks: vec![Row([FULL; COLUMNS]); blocks * (rows + 2)],
+            blocks: vec![Row([FULL; COLUMNS]); blocks * pitch],
+            pitch,
             open: [vec![false; stretches], vec![false; stretches]],
             given: vec![false; blocks * stretches],
         }
@@ -153,35 +155,48 @@ impl Columns {
 
     /// Makes all rows zero.
     fn begin(&mut self) {
-        for block in self.blocks.chunks_mut(self.rows + 2) {
+        for block in self.blocks.chunks_mut(self.pitch) {
             block[1..=self.rows].fill(Row([0; COLUMNS]));
+            block[1 + self.rows..].fill(Row([FULL; COLUMNS]));
         }
         self.given.fill(false);
     }
 
-    fn put(&mut self, at: usize, row: &[u16]) {
+    /// Gives a row where it holds any of the phase.
+    fn put(&mut self, (at, bits): (usize, &[u64]), row: &[u16]) {
         let stretches = self.open[0].len();
         for (block, values) in row.chunks(COLUMNS).enumerate() {
-            let place = &mut self.blocks[block * (self.rows + 2) + 1 + at].0;
-            match <&[u16; COLUMNS]>::try_from(values) {
-                Ok(values) => *place = *values,
-                Err(_) => place[..values.len()].copy_from_slice(values),
-            }
-            if place.iter().fold(0, |all, value| all | value) != 0 {
+            if holds(bits, block) {
+                let place = &mut self.blocks[block * self.pitch + 1 + at].0;
+                match <&[u16; COLUMNS]>::try_from(values) {
+                    Ok(values) => *place = *values,
+                    Err(_) => place[..values.len()].copy_from_slice(values),
+                }
                 self.given[block * stretches + at / STRETCH] = true;
             }
         }
     }
 
-    /// Takes a row out. False if one of its values is [`FULL`].
-    fn take<T: From<u16>>(&self, set: InstructionSet, at: usize, out: &mut [T]) -> bool {
+    /// Takes a row out where it holds any of the phase; the rest is for `beside`. False if one of
+    /// its values is [`FULL`].
+    fn take<T: From<u16>>(
+        &self,
+        set: InstructionSet,
+        (at, bits): (usize, &[u64]),
+        out: &mut [T],
+        beside: impl Fn(&mut [T]),
+    ) -> bool {
         vectorised(
             set,
             #[inline(always)]
             || {
                 let mut most = 0;
                 for (block, out) in out.chunks_mut(COLUMNS).enumerate() {
-                    let values = &self.blocks[block * (self.rows + 2) + 1 + at].0;
+                    if !holds(bits, block) {
+                        beside(out);
+                        continue;
+                    }
+                    let values = &self.blocks[block * self.pitch + 1 + at].0;
                     for (out, &value) in out.iter_mut().zip(values) {
                         *out = T::from(value);
                         most = value.max(most);
@@ -195,7 +210,7 @@ impl Columns {
     /// Replaces each value by the least of `column[i ± k] + k²`.
     fn lower(&mut self, set: InstructionSet) {
         let stretches = self.open[0].len();
-        let blocks = self.blocks.chunks_mut(self.rows + 2).zip(self.given.chunks(stretches));
+        let blocks = self.blocks.chunks_mut(self.pitch).zip(self.given.chunks(stretches));
         for (block, given) in blocks.filter(|(_, given)| given.contains(&true)) {
             vectorised(
                 set,
@@ -231,38 +246,38 @@ fn lower<L: Lanes>(block: &mut [Row], given: &[bool], [open, next]: &mut [Vec<bo
 #[inline(always)]
 fn step<L: Lanes>(block: &mut [Row], (lane, odd): (usize, u16), open: &[bool], next: &mut [bool]) {
     let (odd, none) = (L::all(odd), L::all(0));
-    let last = block.len() - 2;
     // The row before as it was before this step, if the step has been there.
     let mut before = None;
     for (stretch, _) in open.iter().enumerate().filter(|(_, open)| **open) {
-        let first = 1 + stretch * STRETCH;
-        let rows = first..(first + STRETCH).min(last + 1);
-        let mut below = match before {
-            Some((at, row)) if at + 1 == first => row,
-            _ => L::load(&block[first - 1].0, lane).plus(odd),
+        let Some(rows) = block[stretch * STRETCH..].first_chunk_mut::<{ STRETCH + 2 }>() else {
+            return;
         };
-        let mut here = L::load(&block[first].0, lane);
+        let mut below = match before {
+            Some((after, row)) if after == stretch => row,
+            _ => L::load(&rows[0].0, lane).plus(odd),
+        };
+        let mut here = L::load(&rows[1].0, lane);
         let mut raised = here.plus(odd);
-        let (mut changed, mut change_of_first, mut change) = (none, none, none);
-        for at in rows.clone() {
-            let above = L::load(&block[at + 1].0, lane);
+        let mut changes = [none; STRETCH];
+        for at in 1..=STRETCH {
+            let above = L::load(&rows[at + 1].0, lane);
             let above_raised = above.plus(odd);
             let lowered = here.least(below.least(above_raised));
-            lowered.store(&mut block[at].0, lane);
-            change = none.with_differences(here, lowered);
-            changed = changed.with_differences(here, lowered);
-            if at == first {
-                change_of_first = change;
-            }
+            lowered.store(&mut rows[at].0, lane);
+            changes[at - 1] = none.with_differences(here, lowered);
             (below, here, raised) = (raised, above, above_raised);
         }
-        before = Some((rows.end - 1, below));
+        before = Some((stretch + 1, below));
+        let mut changed = none;
+        for change in changes {
+            changed = changed.with_differences(none, change);
+        }
         if changed.any() {
             next[stretch] = true;
-            if stretch > 0 && change_of_first.any() {
+            if stretch > 0 && changes[0].any() {
                 next[stretch - 1] = true;
             }
-            if stretch + 1 < next.len() && change.any() {
+            if stretch + 1 < next.len() && changes[STRETCH - 1].any() {
                 next[stretch + 1] = true;
             }
         }
@@ -290,12 +305,13 @@ mod tests {
                 let mut columns = Columns::new([values.len(), 3]);
                 columns.begin();
                 for (at, &value) in values.iter().enumerate() {
-                    columns.put(at, &[value, 0, value]);
+                    columns.put((at, &[0b101]), &[value, 0, value]);
                 }
                 columns.lower(set);
                 for (at, &wanted) in wanted.iter().enumerate() {
                     let mut row = [9u32; 3];
-                    prop_assert_eq!(columns.take(set, at, &mut row), wanted < FULL);
+                    let near = columns.take(set, (at, &[0b101]), &mut row, |_| {});
+                    prop_assert_eq!(near, wanted < FULL);
                     prop_assert_eq!(row, [u32::from(wanted), 0, u32::from(wanted)]);
                 }
             }

@@ -15,6 +15,7 @@ mod error;
 pub mod filter;
 mod fourier;
 pub mod io;
+mod lanes;
 pub mod measure;
 mod memory;
 mod scan;

@@ -23,10 +23,18 @@ pub(crate) fn try_zeroed<T: Zeroable>(len: usize) -> Option<Vec<T>> {
     Some(values)
 }
 
-/// Zeros come from the system untouched, so the advice precedes the first page fault.
-fn prefer_huge_pages<T>(values: &[T]) {
+/// Room for so many values, in huge pages if it is large and the system has them.
+pub(crate) fn with_room<T>(len: usize) -> Vec<T> {
+    let values = Vec::with_capacity(len);
+    prefer_huge_pages(&values);
+    values
+}
+
+/// New memory is untouched as it comes from the system, so the advice precedes the first page
+/// fault.
+fn prefer_huge_pages<T>(values: &Vec<T>) {
     #[cfg(target_os = "linux")]
-    advise(values.as_ptr().cast(), std::mem::size_of_val(values));
+    advise(values.as_ptr().cast(), values.capacity() * size_of::<T>());
     #[cfg(not(target_os = "linux"))]
     let _ = values;
 }
@@ -55,6 +63,9 @@ mod tests {
         for len in [0, 1, 5000, (9 << 20) + 3] {
             let block: Vec<u8> = zeroed(len);
             assert!(block.len() == len && block.iter().all(|&b| b == 0));
+            let mut room: Vec<u8> = with_room(len);
+            room.extend(&block);
+            assert!(room.capacity() >= len && room == block);
         }
     }
 }

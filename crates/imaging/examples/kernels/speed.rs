@@ -148,6 +148,15 @@ fn phases(shape: [usize; 3], mask: &[bool], share: &str, asked: &dyn Fn(&str) ->
             squared_distance_into(&Bits::from_mask(mask, shape)?, &mut out)
         })?;
     }
+    let name = format!("distance in the solid, {share}");
+    if asked(&name) {
+        let solid = Bits::from_mask(mask, shape)?.complement();
+        timed(Task { name: &name, voxels, bytes: 4.125 }, || squared_distance(&solid)).map(drop)?;
+        let (name, mut out) = (format!("{name}, into"), vec![0; voxels]);
+        timed(Task { name: &name, voxels, bytes: 4.125 }, || {
+            squared_distance_into(&solid, &mut out)
+        })?;
+    }
     let name = format!("S2 periodic, {share}");
     if asked(&name) {
         let options = TwoPointOptions { max_lag: shape[0] / 2 - 1, periodic: true };

@@ -32,26 +32,34 @@ pub fn level_at(counts: &[u64], share: f64) -> u16 {
     u16::MAX
 }
 
-/// Counts in parallel; integer sums, so independent of the number of threads.
+/// Counts in parallel; integer sums, so independent of the number of threads. Each thread's table is
+/// of 32 bits, for it should stay in the cache; no more voxels go into one than it can count.
 fn tally(
     grey: &[u16],
     chunk: usize,
-    count: impl Fn(&mut [u64; LEVELS], &[u16]) + Sync,
+    count: impl Fn(&mut [u32; LEVELS], &[u16]) + Sync,
 ) -> Vec<u64> {
-    let empty = || vec![0u64; LEVELS];
-    grey.par_chunks(chunk)
-        .fold(empty, |mut counts, chunk| {
-            // Of known length, so that no level needs a check.
-            if let Some(table) = counts.first_chunk_mut() {
-                count(table, chunk);
-            }
-            counts
-        })
-        .reduce_with(|mut a, b| {
+    let mut counts = vec![0u64; LEVELS];
+    for grey in grey.chunks((u32::MAX as usize / chunk).max(1) * chunk) {
+        let tables = grey.par_chunks(chunk).fold(
+            || vec![0u32; LEVELS],
+            |mut counts, chunk| {
+                // Of known length, so that no level needs a check.
+                if let Some(table) = counts.first_chunk_mut() {
+                    count(table, chunk);
+                }
+                counts
+            },
+        );
+        let table = tables.reduce_with(|mut a, b| {
             a.iter_mut().zip(&b).for_each(|(a, b)| *a += b);
             a
-        })
-        .unwrap_or_else(empty)
+        });
+        for (sum, count) in counts.iter_mut().zip(table.unwrap_or_default()) {
+            *sum += u64::from(count);
+        }
+    }
+    counts
 }
 
 /// Number of voxels of a part at each level, with what is read off them.

@@ -7,9 +7,9 @@
 
 use crate::ImagingError;
 use crate::arguments::check_shape;
-use crate::filter::lanes::{Lanes, Plain};
+use crate::lanes::{Lanes, Plain};
 #[cfg(target_arch = "x86_64")]
-use crate::filter::lanes::{Wide, Widest};
+use crate::lanes::{Wide, Widest};
 use crate::memory::zeroed;
 use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;

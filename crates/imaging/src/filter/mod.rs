@@ -7,7 +7,6 @@ mod bilateral;
 mod downsample;
 mod gaussian;
 pub(crate) mod histogram;
-mod lanes;
 pub(crate) mod median;
 mod normalise;
 mod rings;

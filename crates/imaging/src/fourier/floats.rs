@@ -1,6 +1,6 @@
 //! Sums and products of 32-bit floats, a register at a time.
 //!
-//! Explicit vector types for the reason of [`crate::filter`]'s 16-bit lanes: the compiler keeps
+//! Explicit vector types for the reason of [`crate::lanes`]: the compiler keeps
 //! small transforms over arrays in memory.
 
 /// A register of `f32`. The vector types may only be used where their instruction set was

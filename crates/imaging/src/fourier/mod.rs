@@ -8,7 +8,6 @@
 mod butterfly;
 mod floats;
 
-use crate::memory::zeroed;
 use crate::simd::{InstructionSet, vectorised};
 use butterfly::{Butterfly, Complexes, Small};
 use bytemuck::{Pod, Zeroable};
@@ -36,22 +35,16 @@ unsafe impl Zeroable for Block {}
 // SAFETY: floats only, and 128 bytes of them leave no gap at an alignment of 64.
 unsafe impl Pod for Block {}
 
-/// Many blocks of zeros. The system hands out zeros untouched only at the alignment of `f32`.
-pub(crate) struct Blocks(Vec<f32>);
+/// Floats that hold so many blocks wherever they lie: memory comes at the alignment of `f32`.
+pub(crate) fn room_for(blocks: usize) -> usize {
+    blocks * 2 * COLUMNS + align_of::<Block>() / size_of::<f32>()
+}
 
-impl Blocks {
-    /// So many blocks of zeros.
-    pub(crate) fn zeroed(len: usize) -> Self {
-        let slack = align_of::<Block>() / size_of::<f32>();
-        Self(zeroed(len * 2 * COLUMNS + slack))
-    }
-
-    /// All of them.
-    pub(crate) fn all(&mut self) -> &mut [Block] {
-        let floats = self.0.len() / (2 * COLUMNS) * 2 * COLUMNS;
-        let skip = self.0.as_ptr().align_offset(align_of::<Block>());
-        bytemuck::cast_slice_mut(&mut self.0[skip..skip + floats])
-    }
+/// The blocks that floats hold, with whatever is in them.
+pub(crate) fn blocks_in(room: &mut [f32]) -> &mut [Block] {
+    let skip = room.as_ptr().align_offset(align_of::<Block>()).min(room.len());
+    let floats = (room.len() - skip) / (2 * COLUMNS) * 2 * COLUMNS;
+    bytemuck::cast_slice_mut(&mut room[skip..skip + floats])
 }
 
 /// How to transform columns of one length, forwards: the sum over x of v(x)·exp(−2πi·kx/n).

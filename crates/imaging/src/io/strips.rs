@@ -11,6 +11,7 @@ use super::budget::PageKind;
 use super::samples::Page;
 use super::unreadable;
 use crate::ImagingError;
+use crate::lanes::sums_of_eight;
 use flate2::{Decompress, FlushDecompress, Status};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -163,6 +164,21 @@ impl Unpacker {
 pub(super) trait Differences: Copy + Default {
     /// Sum that wraps.
     fn plus(self, other: Self) -> Self;
+
+    /// Replaces each value of a group by the sum of `before` and all up to it. Sums within the group
+    /// take as many steps as doublings; only `before` waits for the group ahead.
+    #[inline(always)]
+    fn sum_group(group: &mut [Self; GROUP], before: Self) {
+        for step in [1, 2, 4, 8] {
+            let shifted = *group;
+            for lane in step..GROUP {
+                group[lane] = group[lane].plus(shifted[lane - step]);
+            }
+        }
+        for value in group.iter_mut() {
+            *value = value.plus(before);
+        }
+    }
 }
 
 impl Differences for u8 {
@@ -177,24 +193,23 @@ impl Differences for u16 {
     fn plus(self, other: Self) -> Self {
         self.wrapping_add(other)
     }
+
+    #[inline(always)]
+    fn sum_group(group: &mut [Self; GROUP], mut before: Self) {
+        for eight in group.as_chunks_mut().0 {
+            *eight = sums_of_eight(*eight, before);
+            before = eight[7];
+        }
+    }
 }
 
-/// Replaces each value by the sum of all up to it. Sums within a group take as many steps as
-/// doublings; only their totals wait for one another.
+/// Replaces each value by the sum of all up to it.
 #[inline(always)]
 pub(super) fn running_sums<T: Differences>(row: &mut [T]) {
     let mut before = T::default();
     let (groups, rest) = row.as_chunks_mut::<GROUP>();
     for group in groups {
-        for step in [1, 2, 4, 8] {
-            let shifted = *group;
-            for lane in step..GROUP {
-                group[lane] = group[lane].plus(shifted[lane - step]);
-            }
-        }
-        for value in group.iter_mut() {
-            *value = value.plus(before);
-        }
+        T::sum_group(group, before);
         before = group[GROUP - 1];
     }
     for value in rest {
@@ -207,18 +222,20 @@ pub(super) fn running_sums<T: Differences>(row: &mut [T]) {
 mod tests {
     use super::*;
 
+    fn check<T: Differences + PartialEq + std::fmt::Debug>(row: &mut [T]) {
+        let mut sum = T::default();
+        let mut wanted = row.to_vec();
+        for value in &mut wanted {
+            sum = sum.plus(*value);
+            *value = sum;
+        }
+        running_sums(row);
+        assert_eq!(row, wanted);
+    }
+
     #[test]
     fn sums_run_through_groups_and_wrap() {
-        let mut row: Vec<u8> = (0..50u8).map(|i| i.wrapping_mul(37)).collect();
-        let mut sum = 0u8;
-        let wanted: Vec<u8> = row
-            .iter()
-            .map(|&v| {
-                sum = sum.wrapping_add(v);
-                sum
-            })
-            .collect();
-        running_sums(&mut row);
-        assert_eq!(row, wanted);
+        check(&mut (0..50u8).map(|i| i.wrapping_mul(37)).collect::<Vec<_>>());
+        check(&mut (0..150u16).map(|i| i.wrapping_mul(9137)).collect::<Vec<_>>());
     }
 }

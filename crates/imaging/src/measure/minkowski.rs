@@ -38,6 +38,10 @@ impl Counts {
         let mut before = 0;
         for w in 0..words {
             let word = union(w);
+            if word == 0 {
+                before = 0;
+                continue;
+            }
             self.voxels[kind] += i64::from(word.count_ones());
             self.starts[kind] += i64::from((word & !(word << 1 | before >> 63)).count_ones());
             before = word;

@@ -21,4 +21,4 @@ pub use pore::{Pore, least_distance, pores};
 pub use roughness::{Roughness, Side, height_map, roughness};
 pub use scanner::{LEAST_SCANNER_AXIS, ScannerStatistics, scanner_statistics};
 pub use thickness::local_thickness;
-pub use two_point::{TwoPoint, TwoPointOptions, two_point};
+pub use two_point::{TwoPoint, TwoPointOptions, two_point, two_point_in, two_point_room};

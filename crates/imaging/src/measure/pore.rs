@@ -123,25 +123,21 @@ pub(crate) fn crossings(
     voxels: impl Fn(usize) -> u64,
 ) -> [u32; 3] {
     let [nz, ny, _] = bits.shape();
+    let rows: [&[u64]; 9] = std::array::from_fn(|k| {
+        let [dz, dy] = [k / 3, k % 3].map(|step| step as isize - 1);
+        match (z.checked_add_signed(dz), y.checked_add_signed(dy)) {
+            (Some(z), Some(y)) if z < nz && y < ny => bits.row(z, y),
+            _ => &[],
+        }
+    });
     let mut counts = [0u32; 3];
-    for dz in -1..=1isize {
-        for dy in -1..=1isize {
-            let neighbour = (
-                z.checked_add_signed(dz).filter(|&z| z < nz),
-                y.checked_add_signed(dy).filter(|&y| y < ny),
-            );
-            let row = match neighbour {
-                (Some(z), Some(y)) => bits.row(z, y),
-                _ => &[],
-            };
+    // Most words of a phase with few voxels are empty.
+    for (w, here) in words.map(|w| (w, voxels(w))).filter(|(_, here)| *here != 0) {
+        for (k, row) in rows.iter().enumerate() {
             for dx in -1..=1isize {
-                let class = (dz.abs() + dy.abs() + dx.abs()) as usize;
-                if class == 0 {
-                    continue;
-                }
-                for w in words.clone() {
-                    let open = voxels(w) & !shifted(row, w, dx);
-                    counts[class - 1] += open.count_ones();
+                let class = usize::from(k / 3 != 1) + usize::from(k % 3 != 1) + dx.unsigned_abs();
+                if class > 0 {
+                    counts[class - 1] += (here & !shifted(row, w, dx)).count_ones();
                 }
             }
         }

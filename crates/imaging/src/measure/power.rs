@@ -5,22 +5,31 @@
 //! frequencies along z everything else, so that the spectrum goes to memory once and comes back
 //! once.
 
-use crate::fourier::{Block, Blocks, COLUMNS, Scratch, Transform};
+use crate::fourier::{Block, COLUMNS, Scratch, Transform, blocks_in, room_for};
 use crate::measure::two_point::FoldedPower;
 use crate::memory::zeroed;
 use crate::segment::Bits;
 use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
 
+/// Floats that [`folded_power`] works in.
+pub(super) fn room_for_power([nz, ny, nx]: [usize; 3]) -> usize {
+    room_for(ny * (nz / 2 + 1) * nx.div_ceil(COLUMNS))
+}
+
 /// Transforms a phase continued by zeros to `shape`, and its folded power back along y and x as
 /// far as `lag`.
-pub(super) fn folded_power(phase: &Bits, shape: [usize; 3], lag: usize) -> FoldedPower {
+pub(super) fn folded_power(
+    phase: &Bits,
+    shape: [usize; 3],
+    (lag, room): (usize, &mut [f32]),
+) -> FoldedPower {
     let [nz, ny, nx] = shape;
     let (frequencies, groups) = (nz / 2 + 1, nx.div_ceil(COLUMNS));
     let set = InstructionSet::detect();
-    let mut blocks = Blocks::zeroed(ny * frequencies * groups);
-    along_z(phase, nz, blocks.all(), groups);
-    let spectrum = Spectrum { blocks: blocks.all(), frequencies, groups };
+    let blocks = &mut blocks_in(room)[..ny * frequencies * groups];
+    along_z(phase, nz, blocks, groups);
+    let spectrum = Spectrum { blocks, frequencies, groups };
     let lag_groups = (lag + 1).div_ceil(COLUMNS);
     let mut values: Vec<[f32; COLUMNS]> = zeroed(frequencies * (lag + 1) * lag_groups);
     let plan = Plan { y: Transform::new(ny), x: Transform::new(nx), shape: [ny, nx], lag };
@@ -51,9 +60,15 @@ fn along_z(phase: &Bits, nz: usize, spectrum: &mut [Block], groups: usize) {
     let [pages, rows, columns] = phase.shape();
     let (set, transform) = (InstructionSet::detect(), Transform::new(nz));
     let row = (nz / 2 + 1) * groups;
-    spectrum.par_chunks_mut(2 * row).take(rows.div_ceil(2)).enumerate().for_each_init(
+    spectrum.par_chunks_mut(2 * row).enumerate().for_each_init(
         || (vec![Block::default(); nz], Vec::new(), Scratch::default()),
         |(column, bits, scratch), (pair, out)| {
+            if 2 * pair >= rows || columns.div_ceil(COLUMNS) < groups {
+                out.fill(Block::default());
+            }
+            if 2 * pair >= rows {
+                return;
+            }
             // Rows of all pages together, or each group of columns would fetch them anew.
             bits.clear();
             for z in 0..pages {

@@ -10,7 +10,8 @@
 use crate::ImagingError;
 use crate::arguments::check_range;
 use crate::fourier::{Block, COLUMNS, Scratch, Transform};
-use crate::measure::power::folded_power;
+use crate::measure::power::{folded_power, room_for_power};
+use crate::memory::zeroed;
 use crate::segment::Bits;
 use rayon::prelude::*;
 
@@ -39,14 +40,41 @@ pub struct TwoPoint {
 /// Counts the pairs of a phase. Refuses a largest lag of half the shortest axis or more. Takes 4
 /// bytes per voxel of the volume, enlarged if it is not periodic, and half a byte more.
 pub fn two_point(phase: &Bits, options: &TwoPointOptions) -> Result<TwoPoint, ImagingError> {
+    two_point_in(phase, options, &mut Vec::new())
+}
+
+/// The same in memory that is there already, whatever it holds, which spares the first touch of
+/// new memory. What is too short is replaced.
+pub fn two_point_in(
+    phase: &Bits,
+    options: &TwoPointOptions,
+    room: &mut Vec<f32>,
+) -> Result<TwoPoint, ImagingError> {
     let shape = phase.shape();
-    let shortest = shape.into_iter().fold(usize::MAX, usize::min);
-    let most = (shortest - 1) / 2;
-    check_range("max_lag", options.max_lag as f64, [0.0, most as f64], "voxels")?;
-    let enlarged = if options.periodic { shape } else { shape.map(|n| quick(n + options.max_lag)) };
-    let power = folded_power(phase, enlarged, options.max_lag);
+    let enlarged = enlarged(shape, options)?;
+    if room.len() < room_for_power(enlarged) {
+        *room = zeroed(room_for_power(enlarged));
+    }
+    let power = folded_power(phase, enlarged, (options.max_lag, room));
     let scale = Scale::new(enlarged, shape, options);
     Ok(gather(&power.lags(&scale), options.max_lag))
+}
+
+/// As much memory as [`two_point_in`] needs, in huge pages; until then it may serve for other
+/// volumes. Refuses what [`two_point`] refuses.
+pub fn two_point_room(
+    shape: [usize; 3],
+    options: &TwoPointOptions,
+) -> Result<Vec<f32>, ImagingError> {
+    Ok(zeroed(room_for_power(enlarged(shape, options)?)))
+}
+
+/// The volume to transform; refuses a largest lag of half the shortest axis or more.
+fn enlarged(shape: [usize; 3], options: &TwoPointOptions) -> Result<[usize; 3], ImagingError> {
+    let shortest = shape.into_iter().fold(usize::MAX, usize::min);
+    let most = shortest.saturating_sub(1) / 2;
+    check_range("max_lag", options.max_lag as f64, [0.0, most as f64], "voxels")?;
+    Ok(if options.periodic { shape } else { shape.map(|n| quick(n + options.max_lag)) })
 }
 
 /// The next number from `n` on without large prime factors.
@@ -227,6 +255,12 @@ mod tests {
             let bits = Bits::from_mask(&values[..shape.iter().product()], shape).unwrap();
             let options = TwoPointOptions { max_lag: 3, periodic };
             let found = two_point(&bits, &options).unwrap();
+            // Not zeros, so that what is not written shows.
+            let mut room = two_point_room(shape, &options).unwrap();
+            room.fill(f32::NAN);
+            let before = room.as_ptr();
+            prop_assert_eq!(&two_point_in(&bits, &options, &mut room).unwrap(), &found);
+            prop_assert_eq!(room.as_ptr(), before);
             let mut sums = [[0.0; 2]; 4];
             for i in 0..343isize {
                 let offset = [i / 49 - 3, i / 7 % 7 - 3, i % 7 - 3];

@@ -46,7 +46,7 @@ pub fn label(phase: &Bits, connectivity: Connectivity) -> Result<Labels, Imaging
         phase.runs_of_row(z, y, |start, end| runs.push(LabelledRun { start, end, label: 0 }));
     })?;
     let (labels, count) = join(&runs, &rows, ny, connectivity);
-    runs.iter_mut().zip(labels).for_each(|(run, label)| run.label = label);
+    runs.par_iter_mut().zip(labels).for_each(|(run, label)| run.label = label);
     Ok(Labels { shape, runs, rows, count })
 }
 

@@ -5,6 +5,7 @@
 //! labelling of He, Chao, Suzuki (2008, IEEE Trans. Image Process. 17:749).
 
 use crate::ImagingError;
+use crate::memory::{with_room, zeroed};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -52,7 +53,7 @@ impl<R: Stretch + Send> Runs<R> {
         if u32::try_from(total).is_err() {
             return Err(ImagingError::TooFragmented);
         }
-        let (mut runs, mut rows) = (Vec::with_capacity(total), Vec::with_capacity(nz * ny + 1));
+        let (mut runs, mut rows) = (with_room(total), with_room(nz * ny + 1));
         rows.push(0);
         for (page, ends) in pages {
             let before = runs.len() as u32;
@@ -76,7 +77,8 @@ pub(crate) fn join<R: Stretch>(
 ) -> (Vec<u32>, usize) {
     let nz = (rows.len() - 1) / ny;
     let forest = Forest { runs, rows, ny, connectivity };
-    let mut parent: Vec<u32> = (0..runs.len() as u32).collect();
+    let mut parent: Vec<u32> = with_room(runs.len());
+    parent.extend(0..runs.len() as u32);
     let tasks = (runs.len() / RUNS_PER_TASK).clamp(1, rayon::current_num_threads()).min(nz);
     let firsts: Vec<usize> = (0..=tasks).map(|k| k * nz / tasks).collect();
     // Each slab joins within itself, with parents counted from its own first run.
@@ -104,7 +106,7 @@ pub(crate) fn join<R: Stretch>(
 
 /// Parents come before their children, so one pass numbers all.
 fn number(parent: &[u32]) -> (Vec<u32>, usize) {
-    let mut labels = vec![0u32; parent.len()];
+    let mut labels: Vec<u32> = zeroed(parent.len());
     let mut count = 0u32;
     for (i, &root) in parent.iter().enumerate() {
         labels[i] = if root as usize == i {
@@ -160,29 +162,35 @@ impl<R: Stretch> Forest<'_, R> {
         }
     }
 
-    fn join_rows(&self, mut a: Range<u32>, mut b: Range<u32>, parents: &mut Parents<'_>) {
+    fn join_rows(&self, own: Range<u32>, others: Range<u32>, parents: &mut Parents<'_>) {
         // Runs that touch at a corner end where the other starts.
         let reach = u32::from(self.connectivity == Connectivity::Corners);
-        while !a.is_empty() && !b.is_empty() {
-            let [start_a, end_a] = self.runs[a.start as usize].span();
-            let [start_b, end_b] = self.runs[b.start as usize].span();
+        let of_row = |row: &Range<u32>| &self.runs[row.start as usize..row.end as usize];
+        let (runs, other_runs) = (of_row(&own), of_row(&others));
+        let (mut a, mut b) = (0, 0);
+        // Of run a, once it has been asked for.
+        let mut root = None;
+        while let (Some(run), Some(other)) = (runs.get(a), other_runs.get(b)) {
+            let ([start_a, end_a], [start_b, end_b]) = (run.span(), other.span());
             if start_a < end_b + reach && start_b < end_a + reach {
-                parents.unite(a.start, b.start);
+                let known = root.unwrap_or_else(|| parents.root(own.start + a as u32));
+                root = Some(parents.unite(known, others.start + b as u32));
             }
             if end_a < end_b {
-                a.start += 1;
+                (a, root) = (a + 1, None);
             } else {
-                b.start += 1;
+                b += 1;
             }
         }
     }
 }
 
 impl Parents<'_> {
-    /// The lesser root becomes the root of both.
-    fn unite(&mut self, a: u32, b: u32) {
-        let (i, j) = (self.root(a), self.root(b));
-        self.parent[(i.max(j) - self.from) as usize] = i.min(j);
+    /// The lesser of a root and the root of a run becomes the root of both.
+    fn unite(&mut self, root: u32, run: u32) -> u32 {
+        let other = self.root(run);
+        self.parent[(root.max(other) - self.from) as usize] = root.min(other);
+        root.min(other)
     }
 
     fn root(&mut self, mut i: u32) -> u32 {

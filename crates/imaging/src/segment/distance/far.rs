@@ -1,63 +1,27 @@
-//! Phase → squared Euclidean distance of each of its voxels to the nearest voxel outside it.
-//!
-//! Exact, in whole squared voxels: along x from the runs, then along y and z the least of
-//! f(i ± k) + k² for as long as k² can still lower anything (Saito and Toriwaki 1994, Pattern
-//! Recognit. 27:1551), 64 neighbouring columns together. The edge of the volume is not a border of
-//! the phase. Cost grows with the thickness of the phase, so that far from any border each line
-//! switches to the lower envelope of parabolas (Felzenszwalb and Huttenlocher 2012, Theory Comput.
-//! 8:415), whose cost does not.
+//! Squared distances of any length: blocks of 64 columns and, far from any border, the lower
+//! envelope of parabolas (Felzenszwalb and Huttenlocher 2012, Theory Comput. 8:415), whose cost does
+//! not grow with the distance.
 
-use crate::ImagingError;
-use crate::arguments::{check_range, check_shape};
-use crate::memory::zeroed;
+use super::UNBOUNDED;
 use crate::segment::bits::Bits;
 use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
-
-/// Distance of a voxel when nothing lies outside the phase.
-pub const UNBOUNDED: u32 = u32::MAX;
 
 /// Columns together, the bits of one word.
 const BLOCK: usize = 64;
 /// More than any squared distance, and small enough to add one to.
 const FAR: u32 = 1 << 30;
-/// Longest axis whose squared distances stay below [`FAR`].
-const LONGEST: f64 = 18_000.0;
 /// Reach in voxels from which on the envelope is cheaper.
 const ENVELOPE_FROM: u32 = 64;
 
 type Block = [u32; BLOCK];
 
-/// Squared distances in voxels, 0 outside the phase, [`UNBOUNDED`] if the phase fills the volume.
-/// Refuses an axis of more than 18,000 voxels.
-pub fn squared_distance(phase: &Bits) -> Result<Vec<u32>, ImagingError> {
-    check_axes(phase)?;
-    let mut out = zeroed(phase.shape().iter().product());
-    distances(InstructionSet::detect(), phase, (&mut out, true));
-    Ok(out)
-}
-
-/// The same into a volume that is there already, which spares the first touch of a new one.
-/// Refuses one of another length, too.
-pub fn squared_distance_into(phase: &Bits, out: &mut [u32]) -> Result<(), ImagingError> {
-    check_axes(phase)?;
-    check_shape(phase.shape(), out.len())?;
-    distances(InstructionSet::detect(), phase, (out, false));
-    Ok(())
-}
-
-fn check_axes(phase: &Bits) -> Result<(), ImagingError> {
-    let check = |n: usize| check_range("axis", n as f64, [1.0, LONGEST], "voxels");
-    phase.shape().into_iter().try_for_each(check)
-}
-
-fn distances(set: InstructionSet, phase: &Bits, (out, zeroed): (&mut [u32], bool)) {
+/// Fills `out`, whatever it holds.
+pub(super) fn distances(set: InstructionSet, phase: &Bits, out: &mut [u32]) {
     let [nz, ny, nx] = phase.shape();
     out.par_chunks_mut(ny * nx).enumerate().for_each_init(Lines::default, |lines, (z, page)| {
         for (y, row) in page.chunks_mut(nx).enumerate() {
-            if !zeroed {
-                row.fill(0);
-            }
+            row.fill(0);
             phase.runs_of_row(z, y, |start, end| along_run(row, start as usize, end as usize));
         }
         let mut rows: Vec<&mut [u32]> = page.chunks_mut(nx).collect();
@@ -204,64 +168,5 @@ fn lower_line(blocks: &[Block], lane: usize, lowered: &mut [Block]) {
             let away = i.abs_diff(j);
             lowered[lane] = (value(j) + (away * away) as i64).min(i64::from(FAR)) as u32;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn plain(mask: &[bool], [_, ny, nx]: [usize; 3]) -> Vec<u32> {
-        let at = |i: usize| [i / (ny * nx), i / nx % ny, i % nx];
-        let outside: Vec<[usize; 3]> = (0..mask.len()).filter(|&i| !mask[i]).map(at).collect();
-        let squared = |a: [usize; 3], b: [usize; 3]| -> u32 {
-            (0..3).map(|k| a[k].abs_diff(b[k]).pow(2) as u32).sum()
-        };
-        (0..mask.len())
-            .map(|i| {
-                let nearest = outside.iter().map(|&b| squared(at(i), b)).min();
-                if mask[i] { nearest.unwrap_or(UNBOUNDED) } else { 0 }
-            })
-            .collect()
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-        #[test]
-        fn agrees_with_looking_at_all(
-            shape in [1..60usize, 1..8usize, 1..90usize],
-            share in prop::sample::select(vec![0.0, 0.0005, 0.02, 0.5]),
-            values in prop::collection::vec(0.0..1.0f64, 4096),
-        ) {
-            let mask: Vec<bool> =
-                (0..shape.iter().product()).map(|i: usize| values[i * 7 % 4096] >= share).collect();
-            let bits = Bits::from_mask(&mask, shape).unwrap();
-            let wanted = plain(&mask, shape);
-            for set in InstructionSet::available() {
-                // Not zeros, so that a voxel that is not written shows.
-                let mut out = vec![77; mask.len()];
-                distances(set, &bits, (&mut out, false));
-                prop_assert_eq!(&out, &wanted);
-            }
-        }
-    }
-
-    #[test]
-    fn a_slab_by_eye() {
-        let bits = Bits::from_mask(&[false, true, true, true, false, true], [1, 1, 6]).unwrap();
-        assert_eq!(squared_distance(&bits).unwrap(), [0, 1, 4, 1, 0, 1]);
-        assert!(squared_distance_into(&bits, &mut [0; 5]).is_err());
-        let full = Bits::from_mask(&[true; 4], [1, 2, 2]).unwrap();
-        assert_eq!(squared_distance(&full).unwrap(), [UNBOUNDED; 4]);
-    }
-
-    /// Thick enough that the envelope takes over.
-    #[test]
-    fn one_hole_in_a_long_bar() {
-        let mut mask = vec![true; 230 * 70];
-        mask[40 * 70 + 33] = false;
-        let bits = Bits::from_mask(&mask, [230, 1, 70]).unwrap();
-        assert_eq!(squared_distance(&bits).unwrap(), plain(&mask, [230, 1, 70]));
     }
 }

@@ -208,6 +208,7 @@ fn row_of_tiles_avx512<const ROWS: usize>(layer: &Affine, x: Source<'_>, out: &m
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[inline]
+#[expect(clippy::needless_range_loop, reason = "iterators would keep the sums in memory")]
 fn tile_avx2<const ROWS: usize>(
     x: Source<'_>,
     Panels { weights, biases: [bias] }: Panels<'_, 1>,
@@ -243,6 +244,7 @@ fn tile_avx2<const ROWS: usize>(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 #[inline]
+#[expect(clippy::needless_range_loop, reason = "iterators would keep the sums in memory")]
 fn tile_avx512<const ROWS: usize, const PANELS: usize>(
     x: Source<'_>,
     Panels { weights, biases }: Panels<'_, PANELS>,

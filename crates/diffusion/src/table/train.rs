@@ -96,10 +96,10 @@ pub fn train(
     bundle(&prepared, parameters, observables, (training, members))
 }
 
-/// Steps by rows: 4,000 at 10,000 rows, with the root of their number.
+/// Steps by rows: 8,000 at 10,000 rows, with the root of their number.
 fn steps(rows: usize) -> usize {
-    let steps = 4000.0 * (rows as f64 / 10_000.0).sqrt();
-    steps.clamp(400.0, 12_000.0) as usize
+    let steps = 8000.0 * (rows as f64 / 10_000.0).sqrt();
+    steps.clamp(800.0, 20_000.0) as usize
 }
 
 fn check(

@@ -85,9 +85,9 @@ fn what_is_known_of_layer_and_hatch_narrows_speed() {
 #[test]
 fn a_dense_scan_gives_back_the_prior_inside_the_dense_window() {
     let designer = Designer::bundled().unwrap();
-    let scans = designer.dense(designer.validation().unwrap().rows(), 6, 500).unwrap();
-    assert_eq!(scans.len(), 6 * Sight::ALL.len());
-    let scans: Vec<_> = scans.into_iter().filter(|scan| scan.sight == Sight::Nothing).collect();
+    let mut scans = designer.dense(designer.validation().unwrap().rows(), 6, 500).unwrap();
+    scans.retain(|scan| scan.sight != Sight::NothingInCoarseVoxels);
+    assert!((6..=12).contains(&scans.len()), "{} scans", scans.len());
     for parameter in Parameter::ALL {
         let mut distance = 0.0;
         for scan in &scans {

@@ -120,16 +120,15 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// From a row on.
     #[inline(always)]
-    fn from(self, row: usize) -> Self {
-        Self { x: &self.x[row * self.row..], ..self }
+    fn skip_rows(self, rows: usize) -> Self {
+        Self { x: &self.x[rows * self.row..], ..self }
     }
 }
 
 fn affine_portable(layer: &Affine, x: Source<'_>, out: &mut [f32]) {
     for (row, out) in out.chunks_exact_mut(layer.outputs()).enumerate() {
-        let x = x.from(row);
+        let x = x.skip_rows(row);
         for (index, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let Some(Panels { weights, biases: [bias] }) = layer.panels(index) else { continue };
             *out = *bias;
@@ -146,32 +145,42 @@ fn affine_portable(layer: &Affine, x: Source<'_>, out: &mut [f32]) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn affine_avx2(layer: &Affine, x: Source<'_>, out: &mut [f32]) {
-    const ROWS: usize = 6;
-    let outputs = layer.outputs();
-    for (index, out) in out.chunks_mut(ROWS * outputs).enumerate() {
-        if out.len() == ROWS * outputs {
-            row_of_tiles_avx2::<ROWS>(layer, x.from(index * ROWS), out);
-            continue;
-        }
-        for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
-            row_of_tiles_avx2::<1>(layer, x.from(index * ROWS + row), out);
-        }
-    }
+    by_rows::<6>(
+        layer,
+        (x, out),
+        |x, out| row_of_tiles_avx2::<6>(layer, x, out),
+        |x, out| row_of_tiles_avx2::<1>(layer, x, out),
+    );
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn affine_avx512(layer: &Affine, x: Source<'_>, out: &mut [f32]) {
-    const ROWS: usize = 12;
+    by_rows::<12>(
+        layer,
+        (x, out),
+        |x, out| row_of_tiles_avx512::<12>(layer, x, out),
+        |x, out| row_of_tiles_avx512::<1>(layer, x, out),
+    );
+}
+
+/// Hands out `ROWS` rows at a time, and what is left over one by one.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn by_rows<const ROWS: usize>(
+    layer: &Affine,
+    (x, out): (Source<'_>, &mut [f32]),
+    many: impl Fn(Source<'_>, &mut [f32]),
+    one: impl Fn(Source<'_>, &mut [f32]),
+) {
     let outputs = layer.outputs();
-    for (index, out) in out.chunks_mut(ROWS * outputs).enumerate() {
-        if out.len() == ROWS * outputs {
-            row_of_tiles_avx512::<ROWS>(layer, x.from(index * ROWS), out);
-            continue;
-        }
-        for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
-            row_of_tiles_avx512::<1>(layer, x.from(index * ROWS + row), out);
-        }
+    let rows = out.len() / outputs;
+    let (whole, rest) = out.split_at_mut(rows / ROWS * ROWS * outputs);
+    for (index, out) in whole.chunks_exact_mut(ROWS * outputs).enumerate() {
+        many(x.skip_rows(index * ROWS), out);
+    }
+    for (index, out) in rest.chunks_exact_mut(outputs).enumerate() {
+        one(x.skip_rows(rows / ROWS * ROWS + index), out);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::affine::Affine;
 use crate::kernels::InstructionSet;
-use crate::table::layers::{Dense, Layout, Tools, activate};
+use crate::layers::{Dense, Layout, Tools, activate};
 
 /// Values in a hidden layer.
 const WIDTH: usize = 64;
@@ -68,8 +68,8 @@ fn inputs(scan: &[f64]) -> Vec<f32> {
 mod fit {
     use super::{Classifier, Pass, inputs};
     use crate::kernels::{InstructionSet, silu_gradient};
-    use crate::table::layers::Tools;
-    use crate::table::optimiser::{Optimiser, Schedule};
+    use crate::layers::Tools;
+    use crate::optimiser::{Optimiser, Schedule};
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 

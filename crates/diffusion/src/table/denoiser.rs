@@ -1,11 +1,11 @@
 //! The denoiser of table mode packed for serving.
 
-use super::layers::{self, Dense};
 use super::network::{
     Block, FREQUENCIES, OCTAVES, Shape, TableArchitecture, damping, join, push_waves,
 };
 use crate::affine::Affine;
 use crate::kernels::{self, InstructionSet, silu};
+use crate::layers::{self, Dense};
 use crate::network::noise_features;
 
 /// One member of the ensemble, ready to draw.

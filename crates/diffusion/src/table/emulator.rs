@@ -5,10 +5,10 @@
 //! the loss on held-out real rows; nothing else sees the emulator, and it is not kept.
 
 use super::columns::Pairs;
-use super::layers::{self, Dense, Layout, Tools, activate};
-use super::optimiser::{Optimiser, Schedule};
 use crate::affine::Affine;
 use crate::kernels::{InstructionSet, silu_gradient};
+use crate::layers::{self, Dense, Layout, Tools, activate};
+use crate::optimiser::{Optimiser, Schedule};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};

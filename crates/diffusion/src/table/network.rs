@@ -1,10 +1,10 @@
 //! The denoiser of table mode: pre-norm residual blocks over θ, scaled and shifted (FiLM) by a code
 //! of the observation and the noise level. Forward for serving, forward and gradient for training.
 
-use super::layers::{self, Dense, Layout, Normal, Tools, activate};
 use crate::DiffusionError;
 use crate::affine::Affine;
 use crate::kernels::{InstructionSet, LANES, silu_gradient};
+use crate::layers::{self, Dense, Layout, Normal, Tools, activate};
 use crate::network::noise_features;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};

@@ -2,9 +2,9 @@
 
 use super::emulator::{self, Emulator};
 use super::network::{Batch, Shape, Workspace};
-use super::optimiser::{Optimiser, Schedule};
 use super::prepared::{Prepared, Stratum, noised};
 use crate::kernels::InstructionSet;
+use crate::optimiser::{Optimiser, Schedule};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

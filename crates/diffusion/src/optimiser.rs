@@ -1,5 +1,6 @@
 //! AdamW (Loshchilov and Hutter 2019) with a short warm-up, a cosine to zero, clipped gradients and
-//! an exponential average of the weights.
+//! an exponential average of the weights, over one flat list of parameters: for what is trained on the
+//! kernels. Scan models are trained by `burn` with an optimiser over named vectors.
 
 use crate::kernels::{InstructionSet, lane_product, vectorised};
 

@@ -2,7 +2,7 @@
 
 mod document;
 
-pub use document::{CandidateDocument, TargetDocument};
+pub use document::{CandidateDocument, Ranges, TargetDocument};
 
 use super::map::{limits, plane, subtitle, title};
 use crate::args::DesignArgs;

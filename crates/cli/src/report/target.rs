@@ -1,10 +1,9 @@
 //! The readable answer of `microdiff design --target`.
 
-use crate::commands::target::{CandidateDocument, TargetDocument};
+use crate::commands::target::{CandidateDocument, Ranges, TargetDocument};
 use microdiff_domain::Parameter;
 use microdiff_process::predict::{Prediction, Support, Validity};
 use microdiff_process::target::{Outcome, Property, SEARCHED};
-use serde_json::{Map, Value};
 use std::fmt::Write;
 
 /// Widest line.
@@ -229,17 +228,15 @@ fn shown(property: Property, prediction: &Prediction) -> Option<String> {
 }
 
 /// "power 60 to 400 W", or one value where it is known.
-fn ranges(ranges: &Map<String, Value>) -> Vec<String> {
-    let one = |parameter: Parameter| {
-        let range = ranges.get(parameter.key())?;
-        let (low, high) = (range.get(0)?.as_f64()?, range.get(1)?.as_f64()?);
+fn ranges(Ranges(ranges): &Ranges) -> Vec<String> {
+    let one = |(parameter, [low, high]): (Parameter, &[f64; 2])| {
         let (name, unit) = (short(parameter), parameter.unit());
-        Some(match low == high {
+        match low == high {
             true => format!("{name} {low} {unit}"),
             false => format!("{name} {low} to {high} {unit}"),
-        })
+        }
     };
-    SEARCHED.into_iter().filter_map(one).collect()
+    SEARCHED.into_iter().zip(ranges).map(one).collect()
 }
 
 /// Parts with commas between, broken only after one.

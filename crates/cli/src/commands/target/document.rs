@@ -6,7 +6,7 @@ use microdiff_process::predict::{Evidence, Prediction, Validity};
 use microdiff_process::target::{
     Bound, BoundFit, Candidate, Outcome, Property, REACHED, SEARCHED, TargetAnswer, TargetRequest,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// Value of `schema` in the document.
@@ -33,7 +33,7 @@ pub struct TargetDocument {
     /// What was asked.
     pub request: Request,
     /// Smallest and largest value tried of each parameter.
-    pub searched: Map<String, Value>,
+    pub searched: Ranges,
     /// Settings tried.
     pub tried: usize,
     /// Whether the target can be had.
@@ -89,7 +89,7 @@ pub struct BoundDocument {
 pub struct WindowDocument {
     pub share: f64,
     /// Range of each parameter by itself; not every combination is acceptable.
-    pub ranges: Option<Map<String, Value>>,
+    pub ranges: Option<Ranges>,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,9 +105,19 @@ pub struct CandidateDocument {
     pub build_rate_cm3_h: f64,
     prediction: Map<String, Value>,
     /// Range of each parameter while the others stay.
-    pub window: Option<Map<String, Value>>,
+    pub window: Option<Ranges>,
     #[serde(skip)]
     pub candidate: Candidate,
+}
+
+/// Smallest and largest value of each searched parameter; in JSON by their names.
+#[derive(Debug)]
+pub struct Ranges(pub [[f64; 2]; SEARCHED.len()]);
+
+impl Serialize for Ranges {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(SEARCHED.iter().map(|p| p.key()).zip(&self.0))
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -141,7 +151,7 @@ impl TargetDocument {
                 top: request.top,
                 seed: request.seed,
             },
-            searched: ranges(&answer.searched),
+            searched: Ranges(answer.searched),
             tried: answer.tried,
             outcome: answer.outcome,
             reached_from: REACHED,
@@ -157,7 +167,7 @@ impl TargetDocument {
             usual: answer.usual.as_ref().map(CandidateDocument::new),
             window: WindowDocument {
                 share: answer.window.share,
-                ranges: answer.window.ranges.as_ref().map(ranges),
+                ranges: answer.window.ranges.map(Ranges),
             },
             candidates: answer.candidates.iter().map(CandidateDocument::new).collect(),
             notes: notes(request, answer),
@@ -190,15 +200,10 @@ impl CandidateDocument {
             }),
             build_rate_cm3_h: candidate.build_rate_cm3_h,
             prediction: columns.map(|(name, value)| (name.to_owned(), value.into())).collect(),
-            window: candidate.window.as_ref().map(ranges),
+            window: candidate.window.map(Ranges),
             candidate: candidate.clone(),
         }
     }
-}
-
-fn ranges(ranges: &[[f64; 2]; SEARCHED.len()]) -> Map<String, Value> {
-    let named = SEARCHED.into_iter().zip(ranges);
-    named.map(|(p, range)| (p.key().to_owned(), range.to_vec().into())).collect()
 }
 
 fn notes(request: &TargetRequest, answer: &TargetAnswer) -> Vec<String> {

@@ -11,9 +11,11 @@
 //! [`width_and_depth`] gives what conduction alone would melt.
 
 mod depth;
+mod rows;
 
 pub use depth::{depth, width_and_depth};
 
+use rows::side_by_side;
 use std::sync::LazyLock;
 
 /// Gauss–Legendre nodes per evaluation; 64 give the same digits as 400.
@@ -65,36 +67,36 @@ pub fn length_and_width(b: f64, p: f64) -> Option<[f64; 2]> {
     };
     let (front, back) = (edge(-1.0), edge(1.0));
     // A long melt is widest beside the source or far behind it: each hill is searched alone.
-    let between = (front + HEAD).min(back);
-    let widest = [[front, back], [front, between], [between, back]]
-        .map(|[low, high]| golden_maximum(low, high, |x| source.half_width_squared(x)))
+    let between = front + HEAD;
+    let spans = [[front, back], [front, between], [between, back]];
+    let spans = if between < back { &spans[..] } else { &spans[..1] };
+    let widest = spans
+        .iter()
+        .map(|&[low, high]| golden_maximum(low, high, |x| source.half_width_squared(x)))
         .map(|x| source.half_width_squared(x));
-    Some([back - front, 2.0 * widest.into_iter().fold(0.0, f64::max).sqrt()])
+    Some([back - front, 2.0 * widest.fold(0.0, f64::max).sqrt()])
 }
 
 struct Table {
     /// ln of the least B that melts, at each p.
-    ln_threshold: [f64; P_VALUES],
+    ln_threshold: Vec<f64>,
     /// ln(L/W), p slow and B fast.
-    ln_ratio: [[f64; B_RATIOS]; P_VALUES],
+    ln_ratio: Vec<[f64; B_RATIOS]>,
 }
 
 impl Table {
     fn new() -> Self {
-        let mut table =
-            Table { ln_threshold: [0.0; P_VALUES], ln_ratio: [[0.0; B_RATIOS]; P_VALUES] };
-        for i in 0..P_VALUES {
+        let rows = side_by_side(P_VALUES, |i| {
             let p = grid_value(LN_P, P_VALUES, i).exp();
-            let unit = Source::new(1.0, p);
-            let ln_threshold = -unit.theta(unit.hottest(), 0.0).ln();
-            table.ln_threshold[i] = ln_threshold;
-            for j in 0..B_RATIOS {
+            let ln_threshold = ln_threshold(p);
+            let ln_ratio = std::array::from_fn(|j| {
                 let b = (ln_threshold + grid_value(LN_B_RATIO, B_RATIOS, j)).exp();
-                table.ln_ratio[i][j] =
-                    length_and_width(b, p).map_or(0.0, |[length, width]| (length / width).ln());
-            }
-        }
-        table
+                length_and_width(b, p).map_or(0.0, |[length, width]| (length / width).ln())
+            });
+            (ln_threshold, ln_ratio)
+        });
+        let (ln_threshold, ln_ratio) = rows.into_iter().unzip();
+        Self { ln_threshold, ln_ratio }
     }
 
     fn ratio(&self, b: f64, p: f64) -> f64 {
@@ -108,6 +110,11 @@ impl Table {
         let row = |i: usize| mix(self.ln_ratio[i][j], self.ln_ratio[i][j + 1], w);
         mix(row(i), row(i + 1), u).exp()
     }
+}
+
+fn ln_threshold(p: f64) -> f64 {
+    let unit = Source::new(1.0, p);
+    -unit.theta(unit.hottest(), 0.0).ln()
 }
 
 fn grid_value(range: [f64; 2], count: usize, index: usize) -> f64 {

@@ -5,12 +5,10 @@
 
 use super::{
     B_RATIOS, GAUSS_LEGENDRE, LN_B_RATIO, LN_P, P_VALUES, Source, cell, golden_maximum, grid_value,
-    length_and_width,
+    length_and_width, ln_threshold, side_by_side,
 };
 use std::sync::LazyLock;
 
-/// Made by one thread: a pool whose workers ask for the table while it helps to make it would wait
-/// for itself.
 static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 
 /// Width and depth of the melt in units of the 1/e radius, from a table of the integral made on
@@ -77,28 +75,25 @@ impl Source {
 }
 
 struct Table {
-    ln_threshold: [f64; P_VALUES],
+    ln_threshold: Vec<f64>,
     /// ln of width and of depth over √p, which is flat towards small p; p slow and B fast.
     ln_extent: Vec<[[f64; 2]; B_RATIOS]>,
 }
 
 impl Table {
     fn new() -> Self {
-        let at = |i| grid_value(LN_P, P_VALUES, i).exp();
-        let ln_threshold: [f64; P_VALUES] = std::array::from_fn(|i| {
-            let unit = Source::new(1.0, at(i));
-            -unit.theta(unit.hottest(), 0.0).ln()
+        let rows = side_by_side(P_VALUES, |i| {
+            let p = grid_value(LN_P, P_VALUES, i).exp();
+            let ln_threshold = ln_threshold(p);
+            let ln_extent = std::array::from_fn(|j| {
+                let b = (ln_threshold + grid_value(LN_B_RATIO, B_RATIOS, j)).exp();
+                let width = length_and_width(b, p).map_or(0.0, |[_, width]| width);
+                let depth = depth(b, p).unwrap_or(0.0) / p.sqrt();
+                [width, depth].map(|extent| extent.max(1e-6).ln())
+            });
+            (ln_threshold, ln_extent)
         });
-        let ln_extent = (0..P_VALUES)
-            .map(|i| {
-                std::array::from_fn(|j| {
-                    let b = (ln_threshold[i] + grid_value(LN_B_RATIO, B_RATIOS, j)).exp();
-                    let width = length_and_width(b, at(i)).map_or(0.0, |[_, width]| width);
-                    let depth = depth(b, at(i)).unwrap_or(0.0) / at(i).sqrt();
-                    [width, depth].map(|extent| extent.max(1e-6).ln())
-                })
-            })
-            .collect();
+        let (ln_threshold, ln_extent) = rows.into_iter().unzip();
         Self { ln_threshold, ln_extent }
     }
 

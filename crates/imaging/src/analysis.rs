@@ -180,7 +180,7 @@ fn report(
     (levels, pores): (&GreyLevels, &Pores),
 ) -> Result<Analysis, ImagingError> {
     let voxel_um = voxel_size.get();
-    let list = measure(pores, voxel_um);
+    let list = measure(&pores.labels, &pores.bits, voxel_um);
     let part_voxels = prepared.part.voxels() as f64;
     let [porosity_low, porosity, porosity_high] =
         pores.voxels.map(|voxels| voxels as f64 / part_voxels);

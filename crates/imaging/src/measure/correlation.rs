@@ -29,14 +29,8 @@ pub(crate) struct Phase<'a> {
 impl<'a> Phase<'a> {
     /// Takes the pore phase of a part.
     pub(crate) fn new(pores: &'a Bits, part: &Part) -> Self {
-        let [_, ny, nx] = part.shape();
-        let mut columns = Bits::new([1, ny, nx]);
-        for y in 0..ny {
-            for span in part.spans(y) {
-                columns.fill(y, span.start, span.end);
-            }
-        }
-        Self { pores, columns, part_columns: part.columns(), pore_voxels: pores.count() }
+        let (columns, part_columns) = (part.page(), part.columns());
+        Self { pores, columns, part_columns, pore_voxels: pores.count() }
     }
 
     /// Normalised autocovariance (1 at lag 0, 0 without correlation) along z at

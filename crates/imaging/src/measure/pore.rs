@@ -7,8 +7,7 @@
 use crate::ImagingError;
 use crate::arguments::check_shape;
 use crate::segment::bits::{Bits, shifted, span_mask};
-use crate::segment::label::Labels;
-use crate::segment::threshold::{PoreRun, Pores};
+use crate::segment::label::{LabelledRun, Labels};
 use microdiff_domain::VoxelSize;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -61,21 +60,7 @@ struct Sums {
 /// Measures every component of a phase, largest first. The components must be those of the
 /// 26-neighbourhood: a face towards another component would not count as surface.
 pub fn pores(labels: &Labels, voxel_size: VoxelSize) -> Vec<Pore> {
-    let [nz, ny, _] = labels.shape();
-    let mut runs = Vec::with_capacity(labels.runs.len());
-    for z in 0..nz {
-        for y in 0..ny {
-            runs.extend(labels.row(z, y).iter().map(|run| PoreRun {
-                z: z as u32,
-                y: y as u32,
-                start: run.start,
-                end: run.end,
-                pore: run.label,
-            }));
-        }
-    }
-    let bits = labels.bits(|_| true);
-    measure(&Pores { runs, count: labels.count(), voxels: [0; 3], bits }, voxel_size.get())
+    measure(labels, &labels.bits(|_| true), voxel_size.get())
 }
 
 /// Least of the squared distances at each component's voxels, by label: from the surface of the
@@ -95,18 +80,25 @@ pub fn least_distance(labels: &Labels, squared: &[u32]) -> Result<Vec<u32>, Imag
     Ok(least)
 }
 
-/// Measures every pore, largest first.
-pub(crate) fn measure(pores: &Pores, voxel_um: f64) -> Vec<Pore> {
-    let crossings: Vec<[u32; 3]> = pores
-        .runs
-        .par_iter()
-        .with_min_len(256)
-        .map(|run| crossings_of_run(&pores.bits, run))
+/// Measures every component of a phase, given as bits, too, largest first.
+pub(crate) fn measure(labels: &Labels, phase: &Bits, voxel_um: f64) -> Vec<Pore> {
+    let shape = labels.shape();
+    let rows = |z: usize| (0..shape[1]).map(move |y| ([z, y], labels.row(z, y)));
+    let crossings: Vec<Vec<[u32; 3]>> = (0..shape[0])
+        .into_par_iter()
+        .map(|z| {
+            let of_row = |(at, runs): (_, &[LabelledRun])| {
+                runs.iter().map(|run| crossings_of_run(phase, at, run)).collect::<Vec<_>>()
+            };
+            rows(z).flat_map(of_row).collect()
+        })
         .collect();
-    let mut sums = vec![Sums::default(); pores.count];
-    let shape = pores.bits.shape();
-    for (run, crossings) in pores.runs.iter().zip(crossings) {
-        sums[run.pore as usize].add(run, crossings, shape);
+    let mut sums = vec![Sums::default(); labels.count()];
+    for (z, crossings) in crossings.iter().enumerate() {
+        let runs = rows(z).flat_map(|(at, runs)| runs.iter().map(move |run| (at, run)));
+        for ((at, run), crossings) in runs.zip(crossings) {
+            sums[run.label as usize].add(at, run, *crossings, shape);
+        }
     }
     let mut all: Vec<Pore> = sums.iter().map(|sums| sums.pore(voxel_um)).collect();
     // Stable: equal volumes stay in raster order.
@@ -145,9 +137,8 @@ pub(crate) fn crossings(
     counts
 }
 
-fn crossings_of_run(bits: &Bits, run: &PoreRun) -> [u32; 3] {
+fn crossings_of_run(bits: &Bits, at: [usize; 2], run: &LabelledRun) -> [u32; 3] {
     let (start, end) = (run.start as usize, run.end as usize);
-    let at = [run.z as usize, run.y as usize];
     crossings(bits, at, start / 64..end.div_ceil(64), |w| span_mask(w, start, end))
 }
 
@@ -160,8 +151,8 @@ pub(crate) fn crofton(crossings: [u64; 3]) -> f64 {
 }
 
 impl Sums {
-    fn add(&mut self, run: &PoreRun, crossings: [u32; 3], shape: [usize; 3]) {
-        let (z, y) = (u64::from(run.z), u64::from(run.y));
+    fn add(&mut self, at: [usize; 2], run: &LabelledRun, crossings: [u32; 3], shape: [usize; 3]) {
+        let [z, y] = at.map(|i| i as u64);
         let (a, b) = (u64::from(run.start), u64::from(run.end));
         let n = b - a;
         // Sums of x and x² from a to before b.

@@ -27,12 +27,7 @@ impl Bits {
 
     /// The voxels that are `true`; refuses a mask whose length is not the shape's.
     pub fn from_mask(mask: &[bool], shape: [usize; 3]) -> Result<Self, ImagingError> {
-        Self::of(
-            mask,
-            shape,
-            #[inline(always)]
-            |&set| u8::from(set),
-        )
+        Self::of(mask, shape, is_set)
     }
 
     /// The voxels darker than `level`; refuses a volume whose length is not the shape's.
@@ -48,6 +43,53 @@ impl Bits {
     /// The voxels that are at least `level`; refuses a volume whose length is not the shape's.
     pub fn at_least(grey: &[u16], shape: [usize; 3], level: u16) -> Result<Self, ImagingError> {
         Ok(Self::darker_than(grey, shape, level)?.complement())
+    }
+
+    /// The voxels that `mark` sets in each row (z, y), which it is given without any set.
+    pub(crate) fn from_rows(
+        shape: [usize; 3],
+        mark: impl Fn([usize; 2], &mut [bool]) + Sync,
+    ) -> Self {
+        let set = InstructionSet::detect();
+        let mut bits = Self::new(shape);
+        let words = bits.words;
+        bits.data.par_chunks_mut(shape[1] * words).enumerate().for_each_init(
+            || vec![false; shape[2]],
+            |marked, (z, rows)| {
+                for (y, row) in rows.chunks_mut(words).enumerate() {
+                    marked.fill(false);
+                    mark([z, y], marked);
+                    vectorised(
+                        set,
+                        #[inline(always)]
+                        || pack_row(row, marked, &is_set),
+                    );
+                }
+            },
+        );
+        bits
+    }
+
+    /// The spans, from a first x to before an end, that `find` tells of for each row (z, y).
+    pub(crate) fn from_spans(
+        shape: [usize; 3],
+        find: impl Fn([usize; 2], &mut dyn FnMut(usize, usize)) + Sync,
+    ) -> Self {
+        let mut bits = Self::new(shape);
+        let words = bits.words;
+        bits.data.par_chunks_mut(shape[1] * words).enumerate().for_each(|(z, rows)| {
+            for (y, row) in rows.chunks_mut(words).enumerate() {
+                find([z, y], &mut |start, end| fill_row(row, start, end));
+            }
+        });
+        bits
+    }
+
+    /// Clears what is not set in the one page of `columns`.
+    pub(crate) fn keep_within(&mut self, columns: &Bits) {
+        self.data.par_chunks_mut(columns.data.len()).for_each(|page| {
+            page.iter_mut().zip(&columns.data).for_each(|(word, inside)| *word &= inside);
+        });
     }
 
     /// Packs whether a value is in the phase, told as 0 or 1.
@@ -142,10 +184,18 @@ impl Bits {
 
     /// Sets x from `start` to before `end` in a row.
     pub(crate) fn fill(&mut self, row: usize, start: usize, end: usize) {
-        let words = &mut self.data[row * self.words..(row + 1) * self.words];
-        for (w, word) in words.iter_mut().enumerate() {
-            *word |= span_mask(w, start, end);
-        }
+        fill_row(&mut self.data[row * self.words..(row + 1) * self.words], start, end);
+    }
+
+    /// Number of runs of set voxels of a row.
+    pub(crate) fn count_runs(&self, z: usize, y: usize) -> u32 {
+        let mut before = 0;
+        let starts = self.row(z, y).iter().map(|&word| {
+            let starts = word & !(word << 1 | before >> 63);
+            before = word;
+            starts.count_ones()
+        });
+        starts.sum()
     }
 
     /// Words of row (z, y).
@@ -163,6 +213,17 @@ impl Bits {
     pub(crate) fn count_page(&self, z: usize) -> u64 {
         let page = self.shape[1] * self.words;
         self.data[z * page..(z + 1) * page].iter().map(|w| u64::from(w.count_ones())).sum()
+    }
+}
+
+#[inline(always)]
+fn is_set(set: &bool) -> u8 {
+    u8::from(*set)
+}
+
+fn fill_row(row: &mut [u64], start: usize, end: usize) {
+    for (w, word) in row.iter_mut().enumerate().take(end.div_ceil(64)).skip(start / 64) {
+        *word |= span_mask(w, start, end);
     }
 }
 
@@ -265,13 +326,27 @@ mod tests {
             let mut again = Bits::new(shape);
             for row in 0..6 {
                 let mut last = None;
+                let mut runs = 0;
                 bits.runs_of_row(row / 3, row % 3, |start, end| {
                     assert!(start < end && last.is_none_or(|last| start > last));
-                    last = Some(end);
+                    (last, runs) = (Some(end), runs + 1);
                     again.fill(row, start as usize, end as usize);
                 });
+                prop_assert_eq!(bits.count_runs(row / 3, row % 3), runs);
             }
-            prop_assert_eq!(again, bits);
+            prop_assert_eq!(&again, &bits);
+            let marked = Bits::from_rows(shape, |[z, y], row| {
+                row.copy_from_slice(&mask[(3 * z + y) * nx..][..nx]);
+            });
+            prop_assert_eq!(&marked, &bits);
+            let spanned = Bits::from_spans(shape, |[z, y], fill| {
+                bits.runs_of_row(z, y, |start, end| fill(start as usize, end as usize));
+            });
+            prop_assert_eq!(&spanned, &bits);
+            let mut within = bits.complement();
+            within.keep_within(&Bits::from_mask(&mask[..3 * nx], [1, 3, nx]).unwrap());
+            let both: Vec<bool> = (0..6 * nx).map(|i| !mask[i] && mask[i % (3 * nx)]).collect();
+            prop_assert_eq!(within.to_mask(), both);
         }
 
         #[test]

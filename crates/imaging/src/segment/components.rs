@@ -1,97 +1,71 @@
-//! 26-connected components of the dark phase, by runs.
+//! 26-connected components of the dark phase, with how dark each is.
 //!
-//! A run is a stretch of dark voxels in a row. Runs of neighbouring rows that overlap or touch at
-//! a corner are joined; no label volume is made, all measures come from the runs.
+//! No label volume is made, all measures come from the runs.
 
 use crate::ImagingError;
+use crate::segment::bits::Bits;
+use crate::segment::label::{Labels, label};
 use crate::segment::part::Part;
-use crate::segment::union::{Connectivity, Runs, Stretch, join};
-use std::ops::Range;
+use crate::segment::union::Connectivity;
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicU16, Ordering};
 
-/// A stretch of dark voxels.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Run {
-    /// First x.
-    pub start: u32,
-    /// One past the last x.
-    pub end: u32,
-    /// Grey of its darkest voxel.
-    pub darkest: u16,
+/// The components of a dark phase.
+pub(crate) struct Components {
+    pub labels: Labels,
+    /// Grey of the darkest voxel of each.
+    pub darkest: Vec<u16>,
 }
 
-impl Stretch for Run {
-    fn span(&self) -> [u32; 2] {
-        [self.start, self.end]
+/// Finds the components of the voxels of the part that are darker than `dark`.
+pub(crate) fn components(grey: &[u16], part: &Part, dark: u16) -> Result<Components, ImagingError> {
+    let mut phase = Bits::darker_than(grey, part.shape(), dark)?;
+    phase.keep_within(&part.page());
+    Components::of(grey, &phase)
+}
+
+impl Components {
+    fn of(grey: &[u16], phase: &Bits) -> Result<Self, ImagingError> {
+        let labels = label(phase, Connectivity::Corners)?;
+        let darkest = darkest(grey, &labels);
+        Ok(Self { labels, darkest })
+    }
+
+    /// Within these, the components of the voxels darker than each one's own level: one may fall
+    /// apart.
+    pub(crate) fn refine(&self, grey: &[u16], levels: &[u16]) -> Result<Self, ImagingError> {
+        let [_, ny, nx] = self.labels.shape();
+        let phase = Bits::from_rows(self.labels.shape(), |[z, y], marked| {
+            let row = &grey[(z * ny + y) * nx..][..nx];
+            for run in self.labels.row(z, y) {
+                let (span, level) =
+                    (run.start as usize..run.end as usize, levels[run.label as usize]);
+                marked[span.clone()].iter_mut().zip(&row[span]).for_each(|(m, &v)| *m = v < level);
+            }
+        });
+        Self::of(grey, &phase)
     }
 }
 
-/// Runs of a volume with the component each belongs to.
-pub(crate) struct Components {
-    /// Runs in raster order.
-    pub runs: Vec<Run>,
-    /// First run of each row (z, y), one more at the end.
-    pub rows: Vec<u32>,
-    /// Component of each run, numbered from 0 in raster order of first appearance.
-    pub labels: Vec<u32>,
-    /// Number of components.
-    pub count: usize,
-}
-
-/// Finds the runs of voxels darker than `dark` and joins them.
-pub(crate) fn components(grey: &[u16], part: &Part, dark: u16) -> Result<Components, ImagingError> {
-    gather(grey, part, |_, row, span, runs| runs_of_span(row, span, dark, runs))
-}
-
-/// Within the components found, the runs of voxels darker than each component's own level, joined
-/// anew: a component may fall apart.
-pub(crate) fn refine(
-    grey: &[u16],
-    part: &Part,
-    found: &Components,
-    level: &[u16],
-) -> Result<Components, ImagingError> {
-    gather(grey, part, |row_index, row, span, runs| {
-        for i in found.rows[row_index] as usize..found.rows[row_index + 1] as usize {
-            let (run, level) = (found.runs[i], level[found.labels[i] as usize]);
-            if span.contains(&(run.start as usize)) {
-                runs_of_span(row, run.start as usize..run.end as usize, level, runs);
+/// The least of all orders is one, so any thread may lower it.
+fn darkest(grey: &[u16], labels: &Labels) -> Vec<u16> {
+    let [nz, ny, nx] = labels.shape();
+    let darkest: Vec<AtomicU16> =
+        std::iter::repeat_with(|| AtomicU16::new(u16::MAX)).take(labels.count()).collect();
+    (0..nz).into_par_iter().for_each(|z| {
+        for y in 0..ny {
+            let row = &grey[(z * ny + y) * nx..][..nx];
+            for run in labels.row(z, y) {
+                let voxels = &row[run.start as usize..run.end as usize];
+                let least = voxels.iter().copied().fold(u16::MAX, u16::min);
+                let own = &darkest[run.label as usize];
+                if least < own.load(Ordering::Relaxed) {
+                    own.fetch_min(least, Ordering::Relaxed);
+                }
             }
         }
-    })
-}
-
-fn gather(
-    grey: &[u16],
-    part: &Part,
-    find: impl Fn(usize, &[u16], Range<usize>, &mut Vec<Run>) + Sync,
-) -> Result<Components, ImagingError> {
-    let [nz, ny, nx] = part.shape();
-    let Runs { runs, rows } = Runs::gather([nz, ny], |[z, y], runs| {
-        let index = z * ny + y;
-        let row = &grey[index * nx..][..nx];
-        for span in part.spans(y) {
-            find(index, row, span.clone(), runs);
-        }
-    })?;
-    let (labels, count) = join(&runs, &rows, ny, Connectivity::Corners);
-    Ok(Components { runs, rows, labels, count })
-}
-
-fn runs_of_span(row: &[u16], span: Range<usize>, dark: u16, runs: &mut Vec<Run>) {
-    let mut x = span.start;
-    while x < span.end {
-        if row[x] >= dark {
-            x += 1;
-            continue;
-        }
-        let start = x;
-        let mut darkest = u16::MAX;
-        while x < span.end && row[x] < dark {
-            darkest = darkest.min(row[x]);
-            x += 1;
-        }
-        runs.push(Run { start: start as u32, end: x as u32, darkest });
-    }
+    });
+    darkest.into_iter().map(AtomicU16::into_inner).collect()
 }
 
 #[cfg(test)]
@@ -99,7 +73,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn label(dark: &[bool], shape: [usize; 3]) -> Components {
+    fn found(dark: &[bool], shape: [usize; 3]) -> Components {
         let grey: Vec<u16> = dark.iter().map(|&d| if d { 1 } else { 9 }).collect();
         components(&grey, &Part::whole(shape), 5).unwrap()
     }
@@ -110,10 +84,20 @@ mod tests {
         dark[0] = true;
         dark[13] = true;
         dark[2] = false;
-        assert_eq!(label(&dark, [3, 3, 3]).count, 1);
+        assert_eq!(found(&dark, [3, 3, 3]).labels.count(), 1);
         dark[13] = false;
         dark[26] = true;
-        assert_eq!(label(&dark, [3, 3, 3]).count, 2);
+        assert_eq!(found(&dark, [3, 3, 3]).labels.count(), 2);
+    }
+
+    #[test]
+    fn a_component_falls_apart_at_its_own_level() {
+        let grey = [9, 1, 4, 2, 9, 4, 3, 9, 4];
+        let found = components(&grey, &Part::whole([1, 1, 9]), 5).unwrap();
+        assert_eq!(found.darkest, [1, 3, 4]);
+        let refined = found.refine(&grey, &[3, 5, 0]).unwrap();
+        assert_eq!(refined.darkest, [1, 2, 3]);
+        assert_eq!(refined.labels.sizes(), [1, 1, 2]);
     }
 
     /// Flood fill, to compare.
@@ -149,9 +133,9 @@ mod tests {
         #[test]
         fn as_many_as_flood_fill_finds(dark in prop::collection::vec(prop::bool::weighted(0.12), 6 * 7 * 9)) {
             let shape = [6, 7, 9];
-            let found = label(&dark, shape);
-            prop_assert_eq!(found.count, flood_count(&dark, shape));
-            let voxels: u32 = found.runs.iter().map(|r| r.end - r.start).sum();
+            let labels = found(&dark, shape).labels;
+            prop_assert_eq!(labels.count(), flood_count(&dark, shape));
+            let voxels: u64 = labels.sizes().iter().sum();
             prop_assert_eq!(voxels as usize, dark.iter().filter(|&&d| d).count());
         }
     }

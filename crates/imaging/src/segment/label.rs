@@ -7,7 +7,8 @@ use crate::ImagingError;
 use crate::arguments::check_shape;
 use crate::memory::zeroed;
 use crate::segment::bits::Bits;
-use crate::segment::union::{Connectivity, Runs, Stretch, join};
+use crate::segment::union::{Connectivity, join};
+use bytemuck::Zeroable;
 use rayon::prelude::*;
 
 /// A stretch of set voxels of a row that belong to one component.
@@ -21,11 +22,8 @@ pub struct LabelledRun {
     pub label: u32,
 }
 
-impl Stretch for LabelledRun {
-    fn span(&self) -> [u32; 2] {
-        [self.start, self.end]
-    }
-}
+// SAFETY: zero is a value of each of the three numbers.
+unsafe impl Zeroable for LabelledRun {}
 
 /// The components of a phase.
 #[derive(Debug, Clone)]
@@ -41,13 +39,49 @@ pub struct Labels {
 /// first voxel. Refuses a phase of more than 4 billion runs.
 pub fn label(phase: &Bits, connectivity: Connectivity) -> Result<Labels, ImagingError> {
     let shape = phase.shape();
-    let [nz, ny, _] = shape;
-    let Runs { mut runs, rows } = Runs::gather([nz, ny], |[z, y], runs| {
-        phase.runs_of_row(z, y, |start, end| runs.push(LabelledRun { start, end, label: 0 }));
-    })?;
-    let (labels, count) = join(&runs, &rows, ny, connectivity);
-    runs.par_iter_mut().zip(labels).for_each(|(run, label)| run.label = label);
+    let rows = first_runs(phase)?;
+    let mut runs = runs(phase, &rows);
+    let count = join(&mut runs, &rows, shape[1], connectivity);
     Ok(Labels { shape, runs, rows, count })
+}
+
+/// First run of each row, one more at the end.
+fn first_runs(phase: &Bits) -> Result<Vec<u32>, ImagingError> {
+    let [nz, ny, _] = phase.shape();
+    let mut rows: Vec<u32> = zeroed(nz * ny + 1);
+    rows[1..].par_chunks_mut(ny).enumerate().for_each(|(z, counts)| {
+        counts.iter_mut().enumerate().for_each(|(y, count)| *count = phase.count_runs(z, y));
+    });
+    let mut before = 0u32;
+    for row in &mut rows {
+        before = before.checked_add(*row).ok_or(ImagingError::TooFragmented)?;
+        *row = before;
+    }
+    Ok(rows)
+}
+
+/// The runs in raster order, each labelled with its own index.
+fn runs(phase: &Bits, rows: &[u32]) -> Vec<LabelledRun> {
+    let [nz, ny, _] = phase.shape();
+    let mut runs: Vec<LabelledRun> = zeroed(rows[nz * ny] as usize);
+    let mut rest = runs.as_mut_slice();
+    let mut pages = Vec::with_capacity(nz);
+    for z in 0..nz {
+        let [from, to] = [rows[z * ny], rows[(z + 1) * ny]];
+        let (own, later) = rest.split_at_mut((to - from) as usize);
+        rest = later;
+        pages.push(own.iter_mut().zip(from..to));
+    }
+    pages.into_par_iter().enumerate().for_each(|(z, mut places)| {
+        for y in 0..ny {
+            phase.runs_of_row(z, y, |start, end| {
+                if let Some((run, label)) = places.next() {
+                    *run = LabelledRun { start, end, label };
+                }
+            });
+        }
+    });
+    runs
 }
 
 impl Labels {
@@ -109,16 +143,33 @@ impl Labels {
     }
 
     /// The phase of the components for which `keep` holds.
-    pub fn bits(&self, keep: impl Fn(u32) -> bool) -> Bits {
-        let mut bits = Bits::new(self.shape);
-        for (row, ends) in self.rows.windows(2).enumerate() {
-            for run in &self.runs[ends[0] as usize..ends[1] as usize] {
-                if keep(run.label) {
-                    bits.fill(row, run.start as usize, run.end as usize);
-                }
+    pub fn bits(&self, keep: impl Fn(u32) -> bool + Sync) -> Bits {
+        Bits::from_spans(self.shape, |[z, y], fill| {
+            for run in self.row(z, y).iter().filter(|run| keep(run.label)) {
+                fill(run.start as usize, run.end as usize);
             }
-        }
-        bits
+        })
+    }
+
+    /// No components.
+    pub(crate) fn none(shape: [usize; 3]) -> Self {
+        Self { shape, runs: vec![], rows: zeroed(shape[0] * shape[1] + 1), count: 0 }
+    }
+
+    /// The components that are given a number, which is their label then; `count` of them.
+    pub(crate) fn renumbered(mut self, numbers: &[Option<u32>], count: usize) -> Self {
+        let (mut row, mut seen, mut kept) = (0, 0, 0);
+        self.runs.retain_mut(|run| {
+            while self.rows[row] <= seen {
+                (self.rows[row], row) = (kept, row + 1);
+            }
+            seen += 1;
+            let Some(number) = numbers[run.label as usize] else { return false };
+            (run.label, kept) = (number, kept + 1);
+            true
+        });
+        self.rows[row..].fill(kept);
+        Self { count, ..self }
     }
 }
 
@@ -181,6 +232,18 @@ mod tests {
                 prop_assert_eq!(found.volume(), reused);
                 prop_assert_eq!(found.sizes().iter().sum::<u64>(), bits.count());
                 prop_assert_eq!(&found.bits(|_| true), &bits);
+                // Of the components every second, from the last to the first.
+                let count = found.count() as u32;
+                let numbers: Vec<Option<u32>> =
+                    (0..count).map(|k| (k % 2 == 0).then(|| (count - 1 - k) / 2)).collect();
+                let left = count.div_ceil(2) as usize;
+                let some = found.clone().renumbered(&numbers, left);
+                prop_assert_eq!(some.bits(|_| true), found.bits(|label| label % 2 == 0));
+                let wanted = found.volume().into_iter().map(|label| match label.checked_sub(1) {
+                    Some(label) => numbers[label as usize].map_or(0, |number| number + 1),
+                    None => 0,
+                });
+                prop_assert_eq!(some.volume(), wanted.collect::<Vec<_>>());
             }
         }
     }

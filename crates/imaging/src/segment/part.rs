@@ -7,6 +7,8 @@
 
 use crate::filter::histogram::Histogram;
 use crate::filter::median::Grey;
+use crate::segment::bits::Bits;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::ops::Range;
 
@@ -72,6 +74,16 @@ impl Part {
         self.spans.get(y).map_or(&[], Vec::as_slice)
     }
 
+    /// The columns of the part, as the one page of a phase.
+    pub(crate) fn page(&self) -> Bits {
+        let [_, ny, nx] = self.shape;
+        let mut page = Bits::new([1, ny, nx]);
+        for y in 0..ny {
+            self.spans(y).iter().for_each(|span| page.fill(y, span.start, span.end));
+        }
+        page
+    }
+
     /// Voxels of the part.
     pub(crate) fn voxels(&self) -> u64 {
         self.columns * self.shape[0] as u64
@@ -87,7 +99,9 @@ impl Part {
 /// scan, from bottom to top, connected to a lateral face.
 pub(crate) fn without_padding<T: Grey + Ord>(data: &[T], shape: [usize; 3]) -> Part {
     let page = shape[1] * shape[2];
-    let Some(&darkest) = data.iter().min() else { return Part::whole(shape) };
+    let Some(&darkest) = data.par_chunks(page).filter_map(|slice| slice.iter().min()).min() else {
+        return Part::whole(shape);
+    };
     let mut padded: Vec<bool> = data[..page].iter().map(|&v| v == darkest).collect();
     for slice in data.chunks(page).skip(1) {
         if !padded.contains(&true) {
@@ -109,10 +123,15 @@ pub(crate) fn without_air(grey: &[u16], padded: Part, histogram: &Histogram, sol
     let shape = padded.shape;
     let page = shape[1] * shape[2];
     let dark = (solid + f64::from(histogram.quantile(0.01))) / 2.0;
+    // As a level, so that voxels are compared as they are.
+    let dark = dark.ceil() as u16;
     let mut count = vec![0u32; page];
-    for slice in grey.chunks(page) {
-        count.iter_mut().zip(slice).for_each(|(c, &v)| *c += u32::from(f64::from(v) < dark));
-    }
+    count.par_chunks_mut(shape[2]).enumerate().for_each(|(y, count)| {
+        for slice in grey.chunks(page) {
+            let row = &slice[y * shape[2]..][..count.len()];
+            count.iter_mut().zip(row).for_each(|(c, &v)| *c += u32::from(v < dark));
+        }
+    });
     let needed = 0.98 * shape[0] as f64;
     let air: Vec<bool> = count.iter().map(|&c| f64::from(c) >= needed).collect();
     match exclude(shape, &air, true) {

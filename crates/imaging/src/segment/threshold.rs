@@ -9,7 +9,8 @@
 use crate::ImagingError;
 use crate::filter::histogram::{Histogram, Solid};
 use crate::segment::bits::Bits;
-use crate::segment::components::{Components, components, refine};
+use crate::segment::components::{Components, components};
+use crate::segment::label::Labels;
 use crate::segment::part::Part;
 
 /// Noise multiples a seed must be darker than the solid. 6 leaves less than one false seed in
@@ -75,24 +76,14 @@ impl GreyLevels {
 
 /// The pores of a scan.
 pub(crate) struct Pores {
-    /// Runs of accepted pores, raster order.
-    pub runs: Vec<PoreRun>,
+    /// Runs of accepted pores.
+    pub labels: Labels,
     /// Number of accepted pores.
     pub count: usize,
     /// Voxels of accepted pores at the stricter threshold, at the threshold, at the looser one.
     pub voxels: [u64; 3],
     /// The pore phase.
     pub bits: Bits,
-}
-
-/// A run of an accepted pore.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PoreRun {
-    pub z: u32,
-    pub y: u32,
-    pub start: u32,
-    pub end: u32,
-    pub pore: u32,
 }
 
 /// Labels the pores. Components without a seed or with fewer than `min_voxels` are dropped.
@@ -103,12 +94,13 @@ pub(crate) fn find_pores(
     min_voxels: u64,
 ) -> Result<Pores, ImagingError> {
     let shape = part.shape();
-    let mut pores = Pores { runs: vec![], count: 0, voxels: [0; 3], bits: Bits::new(shape) };
+    let labels = Labels::none(shape);
+    let mut pores = Pores { labels, count: 0, voxels: [0; 3], bits: Bits::new(shape) };
     let Some(pore) = levels.pore else { return Ok(pores) };
     let dark = components(grey, part, at(pore.dark))?;
-    let cores = darkest(&dark);
     for (k, shift) in [-SENSITIVITY, 0.0, SENSITIVITY].into_iter().enumerate() {
-        let boundaries: Vec<u16> = cores
+        let boundaries: Vec<u16> = dark
+            .darkest
             .iter()
             .map(|&core| {
                 let own = f64::from(core).max(pore.core);
@@ -117,12 +109,13 @@ pub(crate) fn find_pores(
                 if f64::from(core) < levels.seed { at(middle.min(pore.dark)) } else { 0 }
             })
             .collect();
-        let found = refine(grey, part, &dark, &boundaries)?;
+        let found = dark.refine(grey, &boundaries)?;
         let (numbers, count, voxels) = accepted(&found, min_voxels, at(levels.seed));
         pores.voxels[k] = voxels;
         if shift == 0.0 {
             pores.count = count;
-            pores.keep(&found, &numbers);
+            pores.labels = found.labels.renumbered(&numbers, count);
+            pores.bits = pores.labels.bits(|_| true);
         }
     }
     Ok(pores)
@@ -132,43 +125,15 @@ fn at(level: f64) -> u16 {
     level.clamp(0.0, 65535.0).round() as u16
 }
 
-impl Pores {
-    fn keep(&mut self, found: &Components, numbers: &[Option<u32>]) {
-        let ny = self.bits.shape()[1];
-        for row in 0..found.rows.len() - 1 {
-            for i in found.rows[row] as usize..found.rows[row + 1] as usize {
-                let (run, Some(pore)) = (found.runs[i], numbers[found.labels[i] as usize]) else {
-                    continue;
-                };
-                self.bits.fill(row, run.start as usize, run.end as usize);
-                let (z, y) = ((row / ny) as u32, (row % ny) as u32);
-                self.runs.push(PoreRun { z, y, start: run.start, end: run.end, pore });
-            }
-        }
-    }
-}
-
-/// Grey of the darkest voxel of each component.
-fn darkest(found: &Components) -> Vec<u16> {
-    let mut cores = vec![u16::MAX; found.count];
-    for (run, &label) in found.runs.iter().zip(&found.labels) {
-        let core = &mut cores[label as usize];
-        *core = run.darkest.min(*core);
-    }
-    cores
-}
-
 /// Number of each component among the accepted, how many there are, and their total size.
 fn accepted(found: &Components, min_voxels: u64, seed: u16) -> (Vec<Option<u32>>, usize, u64) {
-    let mut sizes = vec![0u64; found.count];
-    for (run, &label) in found.runs.iter().zip(&found.labels) {
-        sizes[label as usize] += u64::from(run.end - run.start);
-    }
     let (mut count, mut total) = (0u32, 0);
-    let numbers = sizes
-        .iter()
-        .zip(darkest(found))
-        .map(|(&size, core)| {
+    let numbers = found
+        .labels
+        .sizes()
+        .into_iter()
+        .zip(&found.darkest)
+        .map(|(size, &core)| {
             (core < seed && size >= min_voxels).then(|| {
                 total += size;
                 count += 1;

@@ -9,10 +9,10 @@
 pub(crate) enum InstructionSet {
     /// Whatever the build target guarantees.
     Portable,
-    /// AVX2.
+    /// AVX2, and counting of bits.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 with 8- and 16-bit lanes.
+    /// AVX-512 with 8- and 16-bit lanes, and counting of bits.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
@@ -29,10 +29,12 @@ impl InstructionSet {
         let mut sets = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") {
+            let counts = is_x86_feature_detected!("popcnt");
+            if counts && is_x86_feature_detected!("avx2") {
                 sets.push(Self::Avx2);
             }
-            if is_x86_feature_detected!("avx512f")
+            if counts
+                && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
             {
@@ -47,23 +49,23 @@ impl InstructionSet {
 pub(crate) fn vectorised<R>(set: InstructionSet, body: impl FnOnce() -> R) -> R {
     match set {
         InstructionSet::Portable => body(),
-        // SAFETY: `InstructionSet::available` lists AVX2 only after detecting it.
+        // SAFETY: `InstructionSet::available` lists AVX2 only after detecting it and `popcnt`.
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => unsafe { with_avx2(body) },
-        // SAFETY: `InstructionSet::available` lists AVX-512 only after detecting all three.
+        // SAFETY: `InstructionSet::available` lists AVX-512 only after detecting all four.
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 => unsafe { with_avx512(body) },
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,popcnt")]
 fn with_avx2<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
 fn with_avx512<R>(body: impl FnOnce() -> R) -> R {
     body()
 }

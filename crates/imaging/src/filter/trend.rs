@@ -9,11 +9,17 @@ use crate::ImagingError;
 use crate::arguments::check_shape;
 use crate::filter::histogram::{Histogram, Solid};
 use crate::segment::part::Part;
+use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
 
 const TERMS: usize = 11;
 const SAMPLES: usize = 12_000;
 const ROUNDS: usize = 5;
+/// From here to its double numbers are one apart: a small number added to it is rounded, and then
+/// stands in the lowest bits. The conversion there is for it takes one number at a time.
+const ONE_APART: f64 = (1u64 << 52) as f64;
+/// Voxels taken together where the trend is subtracted: two registers of the widest.
+const LANES: usize = 16;
 /// The first fit reaches at least this far from the solid's mode, as a share of its grey, or a
 /// trend stronger than the noise would be out of reach.
 const FIRST_REACH: f64 = 0.03;
@@ -43,34 +49,94 @@ pub fn remove_trend(grey: &mut [u16], shape: [usize; 3]) -> Result<f64, ImagingE
 /// Flattens the solid to `solid.grey` in place. Returns the range of the removed trend, in grey
 /// levels.
 pub(crate) fn flatten(grey: &mut [u16], part: &Part, solid: Solid) -> f64 {
-    let shape = part.shape();
     let samples = sample(grey, part);
     let Some(polynomial) = fit(&samples, solid) else { return 0.0 };
-    let limit = 0.2 * solid.grey;
-    let [_, ny, nx] = shape;
+    let [nz, ny, nx] = part.shape();
+    let set = InstructionSet::detect();
+    let us: Vec<f64> = (0..nx).map(|x| unit(x, nx)).collect();
     let (low, high) = grey
         .par_chunks_mut(ny * nx)
         .enumerate()
         .map(|(z, page)| {
-            let (mut low, mut high) = (f64::MAX, f64::MIN);
+            let mut range = (f64::MAX, f64::MIN);
             for (y, row) in page.chunks_mut(nx).enumerate() {
-                let along = polynomial.along_x(unit(z, shape[0]), unit(y, ny));
+                let along = polynomial.along_x(unit(z, nz), unit(y, ny));
                 for span in part.spans(y) {
-                    for x in span.clone() {
-                        let u = unit(x, nx);
-                        let u2 = u * u;
-                        let value = along[0] + along[1] * u + u2 * (along[2] + along[3] * u2);
-                        let trend = (value - solid.grey).clamp(-limit, limit);
-                        low = low.min(trend);
-                        high = high.max(trend);
-                        row[x] = (f64::from(row[x]) - trend + 0.5).clamp(0.0, 65535.0) as u16;
-                    }
+                    let (row, us) = (&mut row[span.clone()], &us[span.clone()]);
+                    range = wider(range, subtract(set, row, us, along, solid.grey));
                 }
             }
-            (low, high)
+            range
         })
-        .reduce(|| (f64::MAX, f64::MIN), |a, b| (a.0.min(b.0), a.1.max(b.1)));
+        .reduce(|| (f64::MAX, f64::MIN), wider);
     (high - low).max(0.0)
+}
+
+fn wider(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    (a.0.min(b.0), a.1.max(b.1))
+}
+
+/// Subtracts from the voxels at `us` of a row what the trend there differs from the solid, given its
+/// coefficients along the row. Returns least and greatest of what was subtracted.
+fn subtract(
+    set: InstructionSet,
+    row: &mut [u16],
+    us: &[f64],
+    along: [f64; 4],
+    solid: f64,
+) -> (f64, f64) {
+    vectorised(
+        set,
+        #[inline(always)]
+        || {
+            let (mut low, mut high) = ([f64::MAX; LANES], [f64::MIN; LANES]);
+            for (greys, us) in row.chunks_mut(LANES).zip(us.chunks(LANES)) {
+                if let (Ok(greys), Ok(us)) = (greys.try_into(), us.try_into()) {
+                    lower(greys, us, along, solid, [&mut low, &mut high]);
+                } else if let Some(&last) = us.last() {
+                    // Filled up with what is there already, for the range.
+                    let (mut all, mut all_us) = ([0; LANES], [last; LANES]);
+                    all[..greys.len()].copy_from_slice(greys);
+                    all_us[..us.len()].copy_from_slice(us);
+                    lower(&mut all, &all_us, along, solid, [&mut low, &mut high]);
+                    greys.copy_from_slice(&all[..greys.len()]);
+                }
+            }
+            low.into_iter().zip(high).fold((f64::MAX, f64::MIN), wider)
+        },
+    )
+}
+
+/// Step by step, for each is one instruction for all lanes.
+#[inline(always)]
+fn lower(
+    greys: &mut [u16; LANES],
+    us: &[f64; LANES],
+    along: [f64; 4],
+    solid: f64,
+    [low, high]: [&mut [f64; LANES]; 2],
+) {
+    let limit = 0.2 * solid;
+    let between = |value: f64, low: f64, high: f64| {
+        let value = if value < low { low } else { value };
+        if value > high { high } else { value }
+    };
+    let mut trends = [0.0; LANES];
+    for (trend, &u) in trends.iter_mut().zip(us) {
+        let u2 = u * u;
+        let value = along[0] + along[1] * u + u2 * (along[2] + along[3] * u2);
+        *trend = between(value - solid, -limit, limit);
+    }
+    for k in 0..LANES {
+        low[k] = if trends[k] < low[k] { trends[k] } else { low[k] };
+        high[k] = if trends[k] > high[k] { trends[k] } else { high[k] };
+    }
+    for k in 0..LANES {
+        let flat = between(f64::from(greys[k]) - trends[k] + 0.5, 0.0, 65535.0);
+        let nearest = (flat + ONE_APART) - ONE_APART;
+        let whole = if nearest > flat { nearest - 1.0 } else { nearest };
+        greys[k] = (whole + ONE_APART).to_bits() as u16;
+    }
 }
 
 impl Polynomial {
@@ -173,6 +239,28 @@ fn solve(mut m: [[f64; TERMS + 1]; TERMS]) -> Option<[f64; TERMS]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_instruction_set_subtracts_the_same() {
+        let nx = 3 * LANES + 5;
+        let us: Vec<f64> = (0..nx).map(|x| unit(x, nx)).collect();
+        let row: Vec<u16> = (0..nx).map(|x| (x * 1237 % 65536) as u16).collect();
+        let along = [20_000.0, 900.0, -3000.0, 2500.0];
+        let wanted: Vec<u16> = us
+            .iter()
+            .zip(&row)
+            .map(|(u, &grey)| {
+                let trend = 900.0 * u + u * u * (-3000.0 + 2500.0 * (u * u));
+                (f64::from(grey) - (20_000.0 + trend - 20_000.0) + 0.5).clamp(0.0, 65535.0) as u16
+            })
+            .collect();
+        for set in InstructionSet::available() {
+            let mut flat = row.clone();
+            let (low, high) = subtract(set, &mut flat, &us, along, 20_000.0);
+            assert!(low < -800.0 && high > 300.0 && high < 900.0, "{low} {high}");
+            assert_eq!(flat, wanted);
+        }
+    }
 
     #[test]
     fn a_bowl_becomes_flat() {

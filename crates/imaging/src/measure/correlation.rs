@@ -1,8 +1,9 @@
 //! Two-point statistics of the pore phase: autocovariance at physical lags, mean chords, height
 //! profile. All from the bits, non-periodic, pairs outside the part not counted.
 
-use crate::segment::bits::{Bits, pairs, shifted};
+use crate::segment::bits::{Bits, both, pairs, shifted};
 use crate::segment::part::Part;
+use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
 
 /// Lags along z, in µm.
@@ -53,13 +54,16 @@ impl<'a> Phase<'a> {
     }
 
     fn covariance_z(&self, lag: usize) -> f64 {
-        let [nz, ny, _] = self.pores.shape();
+        let nz = self.pores.shape()[0];
+        let set = InstructionSet::detect();
         let hits: u64 = (0..nz.saturating_sub(lag))
             .into_par_iter()
             .map(|z| {
-                (0..ny)
-                    .map(|y| pairs(self.pores.row(z, y), self.pores.row(z + lag, y), 0))
-                    .sum::<u64>()
+                vectorised(
+                    set,
+                    #[inline(always)]
+                    || both(self.pores.page(z), self.pores.page(z + lag)),
+                )
             })
             .sum();
         self.normalised(hits, self.part_columns * (nz - lag.min(nz)) as u64)
@@ -141,14 +145,16 @@ impl<'a> Phase<'a> {
 
     fn slice_pairs(&self, slices: &[usize], dy: usize, dx: isize) -> (u64, u64) {
         let ny = self.pores.shape()[1];
-        let (mut hits, mut possible) = (0, 0);
-        for y in 0..ny.saturating_sub(dy) {
-            possible += pairs(self.columns.row(0, y), self.columns.row(0, y + dy), dx);
-            for &z in slices {
-                hits += pairs(self.pores.row(z, y), self.pores.row(z, y + dy), dx);
-            }
-        }
-        (hits, possible * slices.len() as u64)
+        let of_page = |bits: &Bits, z: usize| {
+            let rows = (0..ny.saturating_sub(dy)).map(|y| [bits.row(z, y), bits.row(z, y + dy)]);
+            vectorised(
+                InstructionSet::detect(),
+                #[inline(always)]
+                || rows.map(|[near, far]| pairs(near, far, dx)).sum::<u64>(),
+            )
+        };
+        let hits = slices.iter().map(|&z| of_page(self.pores, z)).sum();
+        (hits, of_page(&self.columns, 0) * slices.len() as u64)
     }
 
     /// Mean length in voxels of chords in pores, along z and across z (mean of both). Chords cut

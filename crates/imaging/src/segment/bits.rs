@@ -209,10 +209,15 @@ impl Bits {
         self.data.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
+    /// Words of page `z`, row by row.
+    pub(crate) fn page(&self, z: usize) -> &[u64] {
+        let page = self.shape[1] * self.words;
+        &self.data[z * page..(z + 1) * page]
+    }
+
     /// Set voxels of page `z`.
     pub(crate) fn count_page(&self, z: usize) -> u64 {
-        let page = self.shape[1] * self.words;
-        self.data[z * page..(z + 1) * page].iter().map(|w| u64::from(w.count_ones())).sum()
+        self.page(z).iter().map(|w| u64::from(w.count_ones())).sum()
     }
 }
 
@@ -274,16 +279,45 @@ pub(crate) fn shifted(row: &[u64], w: usize, shift: isize) -> u64 {
     if bits == 0 { at(first) } else { at(first) >> bits | at(first + 1) << (64 - bits) }
 }
 
-/// Number of x with `a[x]` and `b[x + shift]` set.
+/// Number of bits set in both of two rows, or of two pages.
+#[inline(always)]
+pub(crate) fn both(a: &[u64], b: &[u64]) -> u64 {
+    a.iter().zip(b).map(|(a, b)| u64::from((a & b).count_ones())).sum()
+}
+
+/// Number of x with `a[x]` and `b[x + shift]` set, of two rows of the same length.
+#[inline(always)]
 pub(crate) fn pairs(a: &[u64], b: &[u64], shift: isize) -> u64 {
-    a.iter()
-        .enumerate()
-        .map(
-            |(w, word)| {
-                if *word == 0 { 0 } else { u64::from((word & shifted(b, w, shift)).count_ones()) }
-            },
-        )
-        .sum()
+    let (whole, bits) = (shift.div_euclid(64), shift.rem_euclid(64));
+    let skip = whole.unsigned_abs();
+    if bits == 0 {
+        let (a, b) = if whole < 0 { (a, b) } else { (b, a) };
+        return a.get(skip..).map_or(0, |a| both(a, b));
+    }
+    // Each word of `a` meets the high bits of one of `b` and the low bits of the next.
+    let count = |a: u64, high: u64, low: u64| {
+        u64::from((a & (high >> bits | low << (64 - bits))).count_ones())
+    };
+    let (a, b, first) = if whole < 0 {
+        (a.get(skip - 1..).unwrap_or_default(), b, a.get(skip - 1))
+    } else {
+        (a, b.get(skip..).unwrap_or_default(), None)
+    };
+    let mut sum = 0;
+    let a = match (first, b.first()) {
+        (Some(&first), Some(&low)) => {
+            sum += count(first, 0, low);
+            &a[1..]
+        }
+        _ => a,
+    };
+    for ((&a, &high), &low) in a.iter().zip(b).zip(b.iter().skip(1)) {
+        sum += count(a, high, low);
+    }
+    match (b.len().checked_sub(1).and_then(|last| a.get(last)), b.last()) {
+        (Some(&a), Some(&high)) => sum + count(a, high, 0),
+        _ => sum,
+    }
 }
 
 #[cfg(test)]

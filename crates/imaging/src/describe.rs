@@ -77,7 +77,7 @@ pub(crate) struct Described {
 pub(crate) fn describe(m: &Measured<'_>) -> Result<Described, ImagingError> {
     let phase = Phase::new(&m.phase.bits, m.part);
     let profile = phase.profile();
-    let deficit = Deficit::new(m.grey, m.part, m.levels);
+    let deficit = Deficit::new(m.grey, m.part, m.levels)?;
     let layer = layer_period(&deficit.profile(), m.voxel_um);
     let hatch = hatch_period(&deficit, m.voxel_um);
     let mut v = Vector(Vec::with_capacity(DESCRIPTOR_COUNT));

@@ -6,7 +6,7 @@ use microdiff_imaging::filter::{
     block_mean, gaussian, gaussian_into, histogram, level_at, median3, median3_into,
 };
 use microdiff_imaging::io::{ReadOptions, read_scan};
-use microdiff_imaging::measure::{TwoPointOptions, two_point};
+use microdiff_imaging::measure::{TwoPointOptions, two_point, two_point_in, two_point_room};
 use microdiff_imaging::segment::{
     Bits, Connectivity, label, otsu, squared_distance, squared_distance_into,
 };
@@ -163,6 +163,11 @@ fn phases(shape: [usize; 3], mask: &[bool], share: &str, asked: &dyn Fn(&str) ->
         let phase = Bits::from_mask(mask, shape)?;
         timed(Task { name: &name, voxels, bytes: 8.125 }, || two_point(&phase, &options))
             .map(drop)?;
+        let (name, mut room) = (format!("{name}, into"), two_point_room(shape, &options)?);
+        timed(Task { name: &name, voxels, bytes: 8.125 }, || {
+            two_point_in(&phase, &options, &mut room)
+        })
+        .map(drop)?;
     }
     Ok(())
 }

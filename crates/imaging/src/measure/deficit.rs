@@ -1,6 +1,8 @@
 //! How much metal is missing, voxel by voxel, without asking whether it is a pore: 0 for the solid
 //! and its noise, 1 for the core of a pore. Periods show in it that no single pore proves.
 
+use crate::ImagingError;
+use crate::segment::bits::Bits;
 use crate::segment::part::Part;
 use crate::segment::threshold::GreyLevels;
 use rayon::prelude::*;
@@ -12,6 +14,8 @@ const SOLID_SIGMAS: f64 = 2.0;
 pub(crate) struct Deficit<'a> {
     grey: &'a [u16],
     part: &'a Part,
+    /// The voxels that have a deficit.
+    dark: Bits,
     solid: f32,
     scale: f32,
 }
@@ -19,11 +23,19 @@ pub(crate) struct Deficit<'a> {
 impl<'a> Deficit<'a> {
     /// Takes the flattened scan. Without pores the core is taken to be ten noise widths below the
     /// solid.
-    pub(crate) fn new(grey: &'a [u16], part: &'a Part, levels: &GreyLevels) -> Self {
+    pub(crate) fn new(
+        grey: &'a [u16],
+        part: &'a Part,
+        levels: &GreyLevels,
+    ) -> Result<Self, ImagingError> {
         let solid = levels.solid.grey - SOLID_SIGMAS * levels.solid.sd;
         let core = levels.pore.map_or(levels.solid.grey - 10.0 * levels.solid.sd, |p| p.core);
         let scale = 1.0 / (solid - core).max(1.0);
-        Self { grey, part, solid: solid as f32, scale: scale as f32 }
+        let solid = solid as f32;
+        // Greys are whole: darker than this is darker than the solid.
+        let mut dark = Bits::darker_than(grey, part.shape(), solid.ceil() as u16)?;
+        dark.keep_within(&part.page());
+        Ok(Self { grey, part, dark, solid, scale: scale as f32 })
     }
 
     /// Shape of the scan.
@@ -35,14 +47,13 @@ impl<'a> Deficit<'a> {
     pub(crate) fn row(&self, z: usize, y: usize, mut each: impl FnMut(usize, f32)) {
         let [_, ny, nx] = self.part.shape();
         let row = &self.grey[(z * ny + y) * nx..(z * ny + y + 1) * nx];
-        for span in self.part.spans(y) {
-            for x in span.clone() {
-                let missing = (self.solid - f32::from(row[x])) * self.scale;
-                if missing > 0.0 {
-                    each(x, missing.min(1.0));
-                }
+        self.dark.runs_of_row(z, y, |start, end| {
+            let start = start as usize;
+            for (x, &grey) in row[start..end as usize].iter().enumerate() {
+                let missing = (self.solid - f32::from(grey)) * self.scale;
+                each(start + x, missing.min(1.0));
             }
-        }
+        });
     }
 
     /// Mean deficit of each slice.
@@ -75,6 +86,6 @@ mod tests {
             pore: Some(PoreGrey { core: 400.0, boundary: 700.0, dark: 850.0 }),
         };
         let grey = [950, 1100, 400, 650];
-        assert_eq!(Deficit::new(&grey, &part, &levels).profile(), [0.0, 0.75]);
+        assert_eq!(Deficit::new(&grey, &part, &levels).unwrap().profile(), [0.0, 0.75]);
     }
 }

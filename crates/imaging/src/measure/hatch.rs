@@ -284,7 +284,8 @@ mod tests {
         let part = Part::whole(shape);
         for (period, voxel_um) in [(70.0, 4.0), (110.0, 5.0), (150.0, 8.0)] {
             let grey = stripes(period, shape, voxel_um);
-            let found = hatch_period(&Deficit::new(&grey, &part, &LEVELS), voxel_um).unwrap();
+            let found =
+                hatch_period(&Deficit::new(&grey, &part, &LEVELS).unwrap(), voxel_um).unwrap();
             assert!((found.period_um / period - 1.0).abs() < 0.06, "{period}: {found:?}");
             assert!(found.reported, "{period}: {found:?}");
         }
@@ -294,6 +295,6 @@ mod tests {
     fn plain_metal_has_no_period() {
         let part = Part::whole([8, 64, 64]);
         let grey = vec![1000; 8 * 64 * 64];
-        assert_eq!(hatch_period(&Deficit::new(&grey, &part, &LEVELS), 5.0), None);
+        assert_eq!(hatch_period(&Deficit::new(&grey, &part, &LEVELS).unwrap(), 5.0), None);
     }
 }

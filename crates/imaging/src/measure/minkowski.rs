@@ -9,6 +9,7 @@
 
 use crate::measure::pore::{crofton, crossings};
 use crate::segment::Bits;
+use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
 
 /// The functionals of a phase, in voxels.
@@ -34,6 +35,7 @@ struct Counts {
 }
 
 impl Counts {
+    #[inline(always)]
     fn add(&mut self, kind: usize, union: impl Fn(usize) -> u64, words: usize) {
         let mut before = 0;
         for w in 0..words {
@@ -59,9 +61,15 @@ impl Counts {
 
 /// Measures a phase.
 pub fn minkowski(phase: &Bits) -> Minkowski {
-    let nz = phase.shape()[0];
-    let counts =
-        (0..=nz).into_par_iter().map(|z| of_page(phase, z)).reduce(Counts::default, Counts::plus);
+    let (nz, set) = (phase.shape()[0], InstructionSet::detect());
+    let page = |z| {
+        vectorised(
+            set,
+            #[inline(always)]
+            || of_page(phase, z),
+        )
+    };
+    let counts = (0..=nz).into_par_iter().map(page).reduce(Counts::default, Counts::plus);
     // A run along x has one vertex more than it has edges; with cells counted by dimension and
     // sign, all but the starts of runs cancels.
     let [rows, pairs_y, pairs_z, fours] = counts.starts;
@@ -78,6 +86,7 @@ pub fn minkowski(phase: &Bits) -> Minkowski {
 }
 
 /// Counts the rows of page `z` with those before and below; pages run to one past the last.
+#[inline(always)]
 fn of_page(phase: &Bits, z: usize) -> Counts {
     let [nz, ny, nx] = phase.shape();
     let words = nx.div_ceil(64);

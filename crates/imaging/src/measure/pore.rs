@@ -8,6 +8,7 @@ use crate::ImagingError;
 use crate::arguments::check_shape;
 use crate::segment::bits::{Bits, shifted, span_mask};
 use crate::segment::label::{LabelledRun, Labels};
+use crate::simd::{InstructionSet, vectorised};
 use microdiff_domain::VoxelSize;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -84,13 +85,23 @@ pub fn least_distance(labels: &Labels, squared: &[u32]) -> Result<Vec<u32>, Imag
 pub(crate) fn measure(labels: &Labels, phase: &Bits, voxel_um: f64) -> Vec<Pore> {
     let shape = labels.shape();
     let rows = |z: usize| (0..shape[1]).map(move |y| ([z, y], labels.row(z, y)));
+    let set = InstructionSet::detect();
     let crossings: Vec<Vec<[u32; 3]>> = (0..shape[0])
         .into_par_iter()
         .map(|z| {
-            let of_row = |(at, runs): (_, &[LabelledRun])| {
-                runs.iter().map(|run| crossings_of_run(phase, at, run)).collect::<Vec<_>>()
-            };
-            rows(z).flat_map(of_row).collect()
+            let mut crossings = Vec::new();
+            vectorised(
+                set,
+                #[inline(always)]
+                || {
+                    for (at, runs) in rows(z) {
+                        for run in runs {
+                            crossings.push(crossings_of_run(phase, at, run));
+                        }
+                    }
+                },
+            );
+            crossings
         })
         .collect();
     let mut sums = vec![Sums::default(); labels.count()];
@@ -108,6 +119,7 @@ pub(crate) fn measure(labels: &Labels, phase: &Bits, voxel_um: f64) -> Vec<Pore>
 
 /// Ends of lattice chords at the given voxels of a row, along axis, edge and corner directions.
 /// Any neighbouring voxel of the phase belongs to the same pore, so the phase's bits suffice.
+#[inline(always)]
 pub(crate) fn crossings(
     bits: &Bits,
     [z, y]: [usize; 2],
@@ -137,6 +149,7 @@ pub(crate) fn crossings(
     counts
 }
 
+#[inline(always)]
 fn crossings_of_run(bits: &Bits, at: [usize; 2], run: &LabelledRun) -> [u32; 3] {
     let (start, end) = (run.start as usize, run.end as usize);
     crossings(bits, at, start / 64..end.div_ceil(64), |w| span_mask(w, start, end))

@@ -99,9 +99,10 @@ impl Part {
 /// scan, from bottom to top, connected to a lateral face.
 pub(crate) fn without_padding<T: Grey + Ord>(data: &[T], shape: [usize; 3]) -> Part {
     let page = shape[1] * shape[2];
-    let Some(&darkest) = data.par_chunks(page).filter_map(|slice| slice.iter().min()).min() else {
-        return Part::whole(shape);
-    };
+    let Some(&first) = data.first() else { return Part::whole(shape) };
+    let slices = data.par_chunks(page);
+    let darkest =
+        slices.map(|slice| slice.iter().copied().fold(first, T::min)).reduce(|| first, T::min);
     let mut padded: Vec<bool> = data[..page].iter().map(|&v| v == darkest).collect();
     for slice in data.chunks(page).skip(1) {
         if !padded.contains(&true) {

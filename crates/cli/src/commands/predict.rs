@@ -13,6 +13,10 @@ use serde_json::{Map, Value};
 /// Value of `schema` in the document.
 const SCHEMA: &str = "microdiff.prediction/1";
 
+/// What is told instead of a probability of balling.
+pub const BALLING_UNKNOWN: &str = "Balling is not predicted: its criterion was measured on lasers in powder beds alone, and density \
+     is told as if no track balled.";
+
 /// One answer with what it was asked.
 #[derive(Debug, Serialize)]
 pub struct PredictionDocument {
@@ -130,6 +134,9 @@ fn notes(args: &PredictArgs, setting: &Setting, answer: &Prediction) -> Vec<Stri
         notes.push(
             "Density, yield and elongation need a hatch spacing and a layer thickness.".to_owned(),
         );
+    }
+    if answer.p_balling.is_none() {
+        notes.push(BALLING_UNKNOWN.to_owned());
     }
     if let Some(machine) = args.machine {
         let limits = machine.limits();

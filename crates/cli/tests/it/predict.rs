@@ -113,6 +113,9 @@ fn a_table_keeps_its_columns_and_gets_the_promised_ones() {
     assert!(plate[at("depth_um_p50")].parse::<f64>().expect("a number") > 20.0);
     assert_eq!(plate[at("validity")], "tracks");
     assert!(out.lines().nth(3).expect("a row").ends_with(",unvalidated"));
+    // The balling criterion says nothing of electron beams, and an empty cell says so.
+    assert_eq!(cells(&out, 2)[at("p_balling")], "");
+    assert_ne!(plate[at("p_balling")], "");
 }
 
 #[test]
@@ -213,6 +216,9 @@ fn what_is_not_validated_says_so_in_report_and_document() {
     assert_eq!(document["validity"], "unvalidated");
     assert!(document["basis"].as_str().expect("text").contains("UNVALIDATED"));
     assert_eq!(document["prediction"]["relative_density_pct_p50"], serde_json::Value::Null);
+    assert_eq!(document["prediction"]["p_balling"], serde_json::Value::Null);
+    assert!(document["notes"].to_string().contains("Balling is not predicted"), "{document}");
+    assert!(succeed(&args).contains("balling not known"));
 }
 
 #[test]

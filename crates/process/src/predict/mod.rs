@@ -25,8 +25,9 @@ pub use reference::{Reference, reference_extent_um};
 
 use crate::alloy::properties;
 use crate::beam::{Beam, fixed_absorptivity};
+use crate::boundaries::has_balling_criterion;
 use draws::{Imperfection, imperfections, normal_quantile};
-use microdiff_domain::Process;
+use microdiff_domain::{Alloy, Process};
 use porosity::{KEYHOLE_ONSET, PoreSource};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -87,8 +88,9 @@ pub struct Prediction {
     pub p_lack_of_fusion: Option<f64>,
     /// Probability that the keyhole number is above the onset of keyhole pores.
     pub p_keyhole: f64,
-    /// Probability that a track balls.
-    pub p_balling: f64,
+    /// Probability that a track balls. `None` for electron beams and directed energy: the criterion
+    /// was measured on laser tracks in powder beds and says nothing of them.
+    pub p_balling: Option<f64>,
     /// Cooling rate at solidification, K/s.
     pub cooling_rate_k_s: f64,
     /// Cell, dendrite or lath spacing, µm.
@@ -145,7 +147,7 @@ impl Prediction {
         let [r05, r50, r95] = all(self.relative_density_pct);
         let [y05, y50, y95] = all(self.yield_mpa);
         let [e05, e50, e95] = all(self.elongation_pct);
-        let (keyhole, balling) = (Some(self.p_keyhole), Some(self.p_balling));
+        let keyhole = Some(self.p_keyhole);
         let (cooling, spacing) = (Some(self.cooling_rate_k_s), Some(self.spacing_um));
         [
             w05,
@@ -159,7 +161,7 @@ impl Prediction {
             r95,
             self.p_lack_of_fusion,
             keyhole,
-            balling,
+            self.p_balling,
             cooling,
             spacing,
             y05,
@@ -201,7 +203,8 @@ struct MeanTrack {
     spot_um: f64,
     extent_um: [f64; 2],
     keyhole_number: f64,
-    length_to_width: f64,
+    /// Where the balling criterion says anything.
+    length_to_width: Option<f64>,
 }
 
 impl Predictor {
@@ -243,6 +246,14 @@ impl Predictor {
         self.draws.iter().map(one).collect()
     }
 
+    fn p_balling(&self, alloy: Alloy, tracks: &[MeanTrack]) -> Option<f64> {
+        let of = |draw: &Imperfection| {
+            porosity::balling(alloy, draw.track(tracks).length_to_width, draw)
+        };
+        let sum: Option<f64> = self.draws.iter().map(of).sum();
+        sum.map(|sum| sum / self.draws.len() as f64)
+    }
+
     /// The prediction for one condition with the draws behind it.
     pub(crate) fn predict_drawn(&self, condition: &Condition) -> (Prediction, Vec<Drawn>) {
         let tracks = mean_tracks(condition);
@@ -272,7 +283,7 @@ impl Predictor {
             relative_density_pct: of_parts(|part| part.relative_density_pct),
             p_lack_of_fusion: parts.as_ref().map(lacking),
             p_keyhole: mean(&|draw| above_onset(place(draw).keyhole_number, draw)),
-            p_balling: mean(&|draw| porosity::balling(alloy, place(draw).length_to_width, draw)),
+            p_balling: self.p_balling(alloy, &tracks),
             cooling_rate_k_s,
             spacing_um,
             yield_mpa: of_parts(|part| part.yield_mpa),
@@ -357,18 +368,20 @@ fn mean_track(condition: &Condition, spot_um: f64) -> MeanTrack {
     let beam = Beam { material: properties(alloy), power_w, speed_mm_s, spot_um, bed_c };
     let numbers = beam.numbers();
     let fixed = fixed_absorptivity(process, alloy);
+    let length_to_width = has_balling_criterion(process)
+        .then(|| beam.length_to_width(beam.material.length_absorptivity));
     match process {
         Process::Lpbf => MeanTrack {
             spot_um,
             extent_um: MEASURED_LAW.extent_um(&beam, &numbers),
             keyhole_number: numbers.keyhole,
-            length_to_width: beam.length_to_width(properties(alloy).length_absorptivity),
+            length_to_width,
         },
         Process::Ebm | Process::Ded => MeanTrack {
             spot_um,
             extent_um: beam.conduction_extent_um(fixed, 0.0),
             keyhole_number: numbers.keyhole * fixed / numbers.absorptivity,
-            length_to_width: beam.length_to_width(fixed),
+            length_to_width,
         },
     }
 }

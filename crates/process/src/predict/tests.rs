@@ -125,7 +125,38 @@ fn the_balling_probability_is_the_measured_logistic() {
             bed_c: 80.0,
         };
         let expected = 1.0 / (1.0 + (-(beam.length_to_width(0.42) - 4.06) / 0.56f64).exp());
-        assert!((here.p_balling - expected).abs() < 0.03, "{speed}: {here:?} {expected}");
+        assert!((here.p_balling.unwrap() - expected).abs() < 0.03, "{speed}: {here:?} {expected}");
+    }
+}
+
+/// Usual settings that print sound parts; the same as in the simulator's tests.
+const SOUND: [(Process, Alloy, [f64; 4]); 3] = [
+    (Process::Ebm, Alloy::Ti6Al4V, [1100.0, 4500.0, 50.0, 200.0]),
+    (Process::Ebm, Alloy::In718, [950.0, 4500.0, 75.0, 160.0]),
+    (Process::Ded, Alloy::Ss316L, [800.0, 10.0, 250.0, 600.0]),
+];
+
+#[test]
+fn nothing_is_said_of_balling_where_its_criterion_was_not_measured() {
+    for (process, alloy, [power, speed, layer, hatch]) in SOUND {
+        let [spot_um, bed_c] = process.usual_spot_um_and_bed_c(alloy).map(Some);
+        let (layer_um, hatch_um) = (Some(layer), Some(hatch));
+        let usual = Setting { spot_um, layer_um, hatch_um, bed_c, ..setting(power, speed) };
+        let condition = Condition::new(alloy, process, &usual).unwrap();
+        assert_eq!(Predictor::new(0).predict(&condition).p_balling, None, "{process} {alloy}");
+        // Nor does any draw's density count pores of it.
+        let [track] = mean_tracks(&condition)[..] else { panic!("one spot, one track") };
+        let source = PoreSource {
+            alloy,
+            spot_um: track.spot_um,
+            keyhole_number: track.keyhole_number,
+            length_to_width: track.length_to_width,
+            hatch_um: hatch,
+            layer_um: layer,
+        };
+        for draw in imperfections(0, 0) {
+            assert_eq!(porosity::shares(&source, track.extent_um, &draw).balling, 0.0);
+        }
     }
 }
 
@@ -150,7 +181,8 @@ proptest! {
             prop_assert!(ordered(interval) && interval.p95.is_finite(), "{:?}", here);
         }
         prop_assert!(here.relative_density_pct.unwrap().p95 <= 100.0);
-        for p in [here.p_lack_of_fusion.unwrap(), here.p_keyhole, here.p_balling] {
+        prop_assert_eq!(here.p_balling.is_some(), process == Process::Lpbf);
+        for p in [here.p_lack_of_fusion.unwrap(), here.p_keyhole].into_iter().chain(here.p_balling) {
             prop_assert!((0.0..=1.0).contains(&p), "{:?}", here);
         }
         prop_assert!(here.cooling_rate_k_s > 0.0 && here.cooling_rate_k_s.is_finite());

@@ -276,7 +276,7 @@ fn write_labels(text: &mut String, labelled: &[Labelled]) -> std::fmt::Result {
         let answer = predictor.predict(&condition);
         match label.as_str() {
             "" | "balling" if track.source.starts_with("Hofmann") => {
-                balling.push((answer.p_balling, label == "balling"));
+                balling.extend(answer.p_balling.map(|p| (p, label == "balling")));
             }
             "keyhole" | "transition" | "conduction" => {
                 keyhole.push((answer.p_keyhole, label == "keyhole"));

@@ -164,7 +164,7 @@ pub fn processes() -> Vec<Constant> {
         let bed = assumed_bed_c(process).to_string();
         let [law, absorptivity] = match process {
             Process::Lpbf => ["track law of measured tracks", "by the alloy's table and Ye 2019"],
-            Process::Ebm => ["Eagar-Tsai, unvalidated", "0.9"],
+            Process::Ebm => ["Eagar-Tsai, depth times 1.3, unvalidated", "0.9"],
             Process::Ded => ["Eagar-Tsai, unvalidated", "0.375, between 0.25 and 0.5"],
         };
         let mut rows = accepted.to_vec();

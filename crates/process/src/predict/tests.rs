@@ -1,5 +1,7 @@
 use super::*;
-use microdiff_domain::Alloy;
+use crate::melt_pool::forward;
+use crate::{Case, Nuisance};
+use microdiff_domain::{Alloy, ProcessParameters, SpotDiameter};
 use proptest::prelude::*;
 
 fn setting(power_w: f64, speed_mm_s: f64) -> Setting {
@@ -135,6 +137,39 @@ const SOUND: [(Process, Alloy, [f64; 4]); 3] = [
     (Process::Ebm, Alloy::In718, [950.0, 4500.0, 75.0, 160.0]),
     (Process::Ded, Alloy::Ss316L, [800.0, 10.0, 250.0, 600.0]),
 ];
+
+#[test]
+fn beams_without_a_law_melt_as_in_the_simulator_and_usual_settings_are_sound() {
+    for (process, alloy, theta) in SOUND {
+        let [spot, bed] = process.usual_spot_um_and_bed_c(alloy);
+        let [power, speed, layer, hatch] = theta;
+        let case = Case {
+            process,
+            alloy,
+            parameters: ProcessParameters::from_array([power, speed, layer, hatch, bed]).unwrap(),
+            spot: SpotDiameter::micrometres(spot).unwrap(),
+        };
+        let pool = forward(&case, &Nuisance::nominal(process));
+        let usual = Setting {
+            spot_um: Some(spot),
+            layer_um: Some(layer),
+            hatch_um: Some(hatch),
+            bed_c: Some(bed),
+            ..setting(power, speed)
+        };
+        let condition = Condition::new(alloy, process, &usual).unwrap();
+        let [track] = mean_tracks(&condition)[..] else { panic!("one spot, one track") };
+        let found = [track.extent_um[0], track.extent_um[1], track.keyhole_number];
+        for (found, pool) in
+            found.into_iter().zip([pool.width_um, pool.depth_um, pool.keyhole_number])
+        {
+            assert!((found / pool - 1.0).abs() < 1e-9, "{process} {alloy}: {found} {pool}");
+        }
+        let here = Predictor::new(0).predict(&condition);
+        assert!(here.p_keyhole < 0.5, "{process} {alloy}: {here:?}");
+        assert!(here.relative_density_pct.unwrap().p50 > 98.0, "{process} {alloy}: {here:?}");
+    }
+}
 
 #[test]
 fn nothing_is_said_of_balling_where_its_criterion_was_not_measured() {

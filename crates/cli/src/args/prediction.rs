@@ -23,7 +23,8 @@ pub struct SettingArgs {
     /// Hatch spacing in um; without it nothing is said about density
     #[arg(long, alias = "hatch", value_name = "UM", allow_negative_numbers = true)]
     pub hatch_spacing: Option<f64>,
-    /// Bed temperature in C; 25 if not given, 700 for ebm
+    /// Bed temperature in C; the usual one of the machine, else of process and alloy (lpbf 80, ebm
+    /// 700 or 975, ded 25)
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
     pub bed_temperature: Option<f64>,
 }
@@ -56,7 +57,8 @@ pub struct PredictArgs {
     #[arg(long, value_name = "NAME")]
     pub machine: Option<Machine>,
     /// Predict every row of this CSV file (.csv or .csv.gz) with the columns
-    /// alloy,P_W,v_mm_s,spot_um,t_um,h_um,T0_C; others are kept, `process` is read
+    /// alloy,P_W,v_mm_s,spot_um,t_um,h_um,T0_C; others are kept, `process` is read; without a
+    /// machine an empty T0_C is 25, for ebm the usual one
     #[arg(long, value_name = "FILE", requires = "output", conflicts_with_all =
         ["alloy", "laser_power", "scan_speed", "spot", "layer_thickness", "hatch_spacing",
          "bed_temperature", "json"])]
@@ -97,7 +99,8 @@ pub struct MapArgs {
     /// Hatch spacing in um
     #[arg(long, alias = "hatch", value_name = "UM")]
     pub hatch_spacing: f64,
-    /// Bed temperature in C; 25 if not given, 700 for ebm
+    /// Bed temperature in C; the usual one of the machine, else of process and alloy (lpbf 80, ebm
+    /// 700 or 975, ded 25)
     #[arg(long, value_name = "C")]
     pub bed_temperature: Option<f64>,
     /// Process: lpbf, ebm or ded; that of the machine, else lpbf

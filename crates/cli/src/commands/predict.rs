@@ -61,7 +61,7 @@ pub fn run(args: &PredictArgs) -> Result<(), Failure> {
         );
     }
     let alloy = args.alloy.ok_or_else(|| Failure::usage("--alloy is missing"))?;
-    let setting = args.setting.setting().on(args.machine);
+    let setting = args.setting.setting().with_usual(alloy, process, args.machine);
     let condition = Condition::new(alloy, process, &setting).map_err(Failure::usage)?;
     let answer = Predictor::new(args.seed).predict(&condition);
     let document = document(args, &condition, &setting, answer);
@@ -129,6 +129,9 @@ fn notes(args: &PredictArgs, setting: &Setting, answer: &Prediction) -> Vec<Stri
     let mut notes = Vec::new();
     if setting.spot_um.is_none() {
         notes.push("The spot is not given: all usual spots are averaged over.".to_owned());
+    }
+    if let (None, Some(bed)) = (args.setting.bed_temperature, setting.bed_c) {
+        notes.push(format!("The bed temperature is not given: {bed} C is taken, the usual one."));
     }
     if answer.relative_density_pct.is_none() {
         notes.push(

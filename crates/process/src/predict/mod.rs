@@ -18,7 +18,7 @@ mod reference;
 pub mod score;
 mod strength;
 
-pub use condition::{Condition, ConditionError, Quantity, Setting, assumed_bed_c};
+pub use condition::{Condition, ConditionError, Quantity, Setting, measured_bed_c, usual_bed_c};
 pub use evidence::{Evidence, Support};
 pub use law::{LN_DEPTH_SD, LN_WIDTH_SD, MEASURED_LAW, Track, TrackLaw, UNMEASURED_ALLOY_LN_SD};
 pub use reference::{Reference, reference_extent_um};

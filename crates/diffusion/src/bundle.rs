@@ -61,6 +61,13 @@ pub struct Manifest {
     pub weights_sha256: String,
 }
 
+impl Manifest {
+    /// The processes and alloys that the model was trained on, and can be asked about.
+    pub fn pairs(&self) -> impl Iterator<Item = (Process, Alloy)> + Clone {
+        self.alloys.iter().map(|prior| (prior.process, prior.alloy))
+    }
+}
+
 /// The prior of one process and alloy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,6 @@
 //! The words every other crate shares: bounded physical values, alloys, processes, machines, the five
 //! inferred process parameters, a voxel grid, the schema of the pore descriptors, the normal
-//! distribution, and how digests are written.
+//! distribution, and how numbers and digests are written.
 //!
 //! Nothing here does I/O, draws random numbers or knows a tensor. A value that exists is valid:
 //! constructors are the validation, and their errors name the range and the unit.
@@ -16,6 +16,7 @@ pub mod normal;
 mod observe;
 mod parameter;
 mod process;
+mod shown;
 mod units;
 mod volume;
 
@@ -31,6 +32,7 @@ pub use parameter::{
     KnownParameters, PARAMETER_COUNT, Parameter, ParameterRange, ProcessParameters, Scale,
 };
 pub use process::Process;
+pub use shown::shown;
 pub use units::{
     BedTemperature, HatchSpacing, LaserPower, LayerThickness, ScanSpeed, SpotDiameter, VoxelSize,
 };

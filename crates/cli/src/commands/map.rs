@@ -103,7 +103,9 @@ fn read_design(path: &Path, alloy: Alloy) -> Result<DesignDocument, Failure> {
         Failure::data(format!("cannot use {}: {reason}", path.display()))
     };
     let text = std::fs::read(path).map_err(|error| refuse(&error))?;
-    let document: DesignDocument = serde_json::from_slice(&text).map_err(|error| refuse(&error))?;
+    let document: DesignDocument = serde_json::from_slice(&text).map_err(|error| {
+        refuse(&format!("it is no answer of `microdiff design --json`: {error}"))
+    })?;
     if document.request.alloy != alloy {
         return Err(refuse(&format!("it is about {}, not {alloy}", document.request.alloy)));
     }

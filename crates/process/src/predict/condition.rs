@@ -3,7 +3,7 @@
 
 use microdiff_domain::{
     Alloy, BedTemperature, HatchSpacing, LaserPower, LayerThickness, Machine, Process, ScanSpeed,
-    SpotDiameter,
+    SpotDiameter, shown,
 };
 use thiserror::Error;
 
@@ -141,8 +141,8 @@ pub enum ConditionError {
     Missing(Quantity),
     /// A number that is not finite or outside what the process accepts.
     #[error(
-        "{} {value} {} is outside {low} to {high} {}",
-        quantity.name(), quantity.unit(), quantity.unit()
+        "{} {} {} is outside {low} to {high} {}",
+        quantity.name(), shown(*value), quantity.unit(), quantity.unit()
     )]
     OutOfRange {
         /// What was given.
@@ -260,6 +260,9 @@ mod tests {
         assert_eq!(
             told(Setting { spot_um: Some(f64::NAN), ..setting() }),
             "spot_diameter NaN um is outside 20 to 500 um"
+        );
+        assert!(
+            told(Setting { power_w: Some(1e308), ..setting() }).starts_with("laser_power 1e308 W")
         );
         assert!(told(Setting { hatch_um: Some(-1.0), ..setting() }).contains("10 to 1000 um"));
         assert!(told(Setting { layer_um: Some(1.0), ..setting() }).contains("5 to 500 um"));

@@ -3,7 +3,7 @@
 use super::error::TargetError;
 use crate::boundaries::has_balling_criterion;
 use crate::predict::Prediction;
-use microdiff_domain::Process;
+use microdiff_domain::{Process, shown};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -218,11 +218,7 @@ impl fmt::Display for Property {
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ", self.property, self.sense.sign())?;
-        match self.limit {
-            0.0 | 1e-4..1e6 => write!(f, "{}", self.limit)?,
-            far => write!(f, "{far:e}")?,
-        }
+        write!(f, "{} {} {}", self.property, self.sense.sign(), shown(self.limit))?;
         match self.property.unit() {
             "" => Ok(()),
             unit => write!(f, " {unit}"),

@@ -1,6 +1,6 @@
 use super::bound::Property;
 use crate::predict::ConditionError;
-use microdiff_domain::{DomainError, Process};
+use microdiff_domain::{DomainError, Process, shown};
 use thiserror::Error;
 
 /// Why a target cannot be searched for. The text is meant for the person who asked.
@@ -33,8 +33,8 @@ pub enum TargetError {
         text: String,
     },
     /// A value the property can never have.
-    #[error("target {property}: {value} is outside {low} to {high} {unit}",
-        unit = property.told_unit())]
+    #[error("target {property}: {} is outside {low} to {high} {unit}",
+        shown(*value), unit = property.told_unit())]
     OutOfRange {
         /// The property it bounds.
         property: Property,

@@ -4,6 +4,7 @@ mod drill;
 mod models;
 mod prediction;
 mod target;
+mod values;
 mod verify;
 
 pub use drill::DrillArgs;
@@ -15,18 +16,21 @@ pub use verify::{System, VerifyArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use microdiff_design::DesignRequest;
 use microdiff_domain::{
-    Alloy, BedTemperature, DomainError, HatchSpacing, LaserPower, LayerThickness, Machine, Process,
-    ScanSpeed, SpotDiameter, VoxelSize,
+    Alloy, BedTemperature, HatchSpacing, LaserPower, LayerThickness, Machine, Process, ScanSpeed,
+    SpotDiameter, VoxelSize,
 };
 use microdiff_server::config::{LogFormatName, LogSchemaName};
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use values::{address, count, number, shape, spot, time_or_beginning, voxel_size};
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or a check was not passed; 2 wrong usage; 3 a file \
+                          cannot be used";
 
 /// From a micro-CT scan of a 3D-printed metal part to the process parameters that made it, with
 /// their uncertainty. Trained and calibrated on a simulator.
 #[derive(Debug, Parser)]
-#[command(name = "microdiff", version, max_term_width = 100)]
+#[command(name = "microdiff", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -243,7 +247,7 @@ pub struct RecordArgs {
 
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// CSV (.csv or .csv.gz) with a header row; each row is one experiment
+    /// CSV (.csv or .csv.gz) with a header row; each row is one experiment, at least 100 of them
     #[arg(long, value_name = "FILE", requires_all = ["parameters", "observables"])]
     #[cfg_attr(feature = "train", arg(required_unless_present = "simulations", conflicts_with_all = ["simulations", "simulation_seed", "rows", "held_out", "steps", "name"]))]
     #[cfg_attr(not(feature = "train"), arg(required = true))]
@@ -310,16 +314,16 @@ pub struct ReplayArgs {
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Address of the API and the health endpoints
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub listen: Option<SocketAddr>,
     /// Address of /metrics
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub metrics_listen: Option<SocketAddr>,
     /// Address of /gpu-metrics
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub gpu_listen: Option<SocketAddr>,
     /// Address of the admin endpoints
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub admin_listen: Option<SocketAddr>,
     /// Directory for the job database and uploaded scans
     #[arg(long, value_name = "DIR")]
@@ -374,12 +378,12 @@ pub struct AuditExportArgs {
     #[arg(long, value_name = "DIR", default_value = "microdiff-data/audit")]
     pub dir: PathBuf,
     /// From this time on: RFC 3339 in UTC or its beginning, as in 2026-01-31
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time_or_beginning)]
     pub from: Option<String>,
     /// Before this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time_or_beginning)]
     pub to: Option<String>,
-    /// One event, as design.completed, or all that begin alike, as design.
+    /// One event, as design.completed; with a dot at its end, as in "design.", all that begin alike
     #[arg(long, value_name = "EVENT")]
     pub event: Option<String>,
     /// Records of one caller, by the keyed hash that log lines show as user_id
@@ -440,37 +444,4 @@ pub struct HealthcheckArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 5,
         value_parser = clap::value_parser!(u64).range(1..=300))]
     pub timeout_seconds: u64,
-}
-
-fn number<T>(text: &str, bound: impl Fn(f64) -> Result<T, DomainError>) -> Result<T, String> {
-    let value = text.parse::<f64>().map_err(|_| "not a number".to_owned())?;
-    bound(value).map_err(|error| error.to_string())
-}
-
-fn count(text: &str, range: &RangeInclusive<usize>) -> Result<usize, String> {
-    let value = text.parse().map_err(|_| "not a whole number".to_owned())?;
-    if range.contains(&value) {
-        Ok(value)
-    } else {
-        Err(format!("{value} is outside {} to {}", range.start(), range.end()))
-    }
-}
-
-fn voxel_size(text: &str) -> Result<VoxelSize, String> {
-    number(text, VoxelSize::micrometres)
-}
-
-fn spot(text: &str) -> Result<SpotDiameter, String> {
-    number(text, SpotDiameter::micrometres)
-}
-
-fn shape(text: &str) -> Result<[usize; 3], String> {
-    let axes: Result<Vec<usize>, _> = text.split(',').map(|axis| axis.trim().parse()).collect();
-    let axes = axes.map_err(|_| "expected three whole numbers, as in 128,128,128".to_owned())?;
-    let shape: [usize; 3] =
-        axes.try_into().map_err(|_| "expected three axes, as in 128,128,128".to_owned())?;
-    if shape.iter().any(|&n| !(8..=4096).contains(&n)) {
-        return Err("each axis must have 8 to 4096 voxels".to_owned());
-    }
-    Ok(shape)
 }

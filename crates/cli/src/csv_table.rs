@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Unpacked bytes read at most: a packed file may claim to be anything.
 const LARGEST: u64 = 2 << 30;
+/// Characters shown of the titles a table has.
+const SHOWN_TITLES: usize = 200;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// A file in memory.
@@ -47,6 +49,10 @@ impl CsvTable {
         }
         // Spreadsheets mark their UTF-8.
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        if let Err(error) = std::str::from_utf8(text) {
+            let at = error.valid_up_to();
+            return Err(refuse(&format!("it is no text in UTF-8 (at byte {at}), so no CSV file")));
+        }
         let mut reader = csv::ReaderBuilder::new().from_reader(text);
         let header = reader.headers().map_err(|error| refuse(&error))?.clone();
         if header.iter().all(str::is_empty) {
@@ -80,7 +86,11 @@ impl CsvTable {
     /// # Errors
     /// When there is none, or two.
     pub fn column<'a>(&self, name: &'a str) -> Result<Column<'a>, Failure> {
-        let lacking = || self.refuse_header(&format!("lacks the column {name}"));
+        let lacking = || {
+            let titles: Vec<&str> = self.header.iter().map(str::trim).collect();
+            let titles: String = titles.join(", ").chars().take(SHOWN_TITLES).collect();
+            self.refuse_header(&format!("lacks the column {name}; it has {titles}"))
+        };
         self.optional(name)?.ok_or_else(lacking)
     }
 

@@ -34,6 +34,10 @@ pub fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
     };
     // A link is followed, and what is no file (a pipe, a device) is written to, not replaced.
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if path.is_dir() {
+        let reason = "it is a directory; name a file";
+        return Err(Failure::usage(format!("cannot write {}: {reason}", path.display())));
+    }
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return std::fs::write(path, content).map_err(refuse);
     }

@@ -1,5 +1,5 @@
 use crate::DesignError;
-use microdiff_domain::PARAMETER_COUNT;
+use microdiff_domain::{PARAMETER_COUNT, hex};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub fn draws_sha256(draws: &[[f64; PARAMETER_COUNT]]) -> String {
         piece.extend(draws.iter().flatten().flat_map(|value| value.to_le_bytes()));
         digest.update(&piece);
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest.finalize())
 }
 
 #[cfg(test)]

@@ -61,6 +61,13 @@ pub struct Manifest {
     pub weights_sha256: String,
 }
 
+impl Manifest {
+    /// The processes and alloys that the model was trained on, and can be asked about.
+    pub fn pairs(&self) -> impl Iterator<Item = (Process, Alloy)> + Clone {
+        self.alloys.iter().map(|prior| (prior.process, prior.alloy))
+    }
+}
+
 /// The prior of one process and alloy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,8 +154,15 @@ pub struct BundleFiles {
 impl BundleFiles {
     /// Reads both files of a directory; refuses files larger than a bundle can be.
     pub fn read(dir: &Path) -> Result<Self, DiffusionError> {
+        let manifest = dir.join("manifest.json");
+        if !manifest.exists() {
+            return Err(DiffusionError::bundle(format!(
+                "{} holds no manifest.json; name a folder that `microdiff train` wrote",
+                dir.display()
+            )));
+        }
         Ok(Self {
-            manifest: read_limited(&dir.join("manifest.json"), MANIFEST_BYTES)?,
+            manifest: read_limited(&manifest, MANIFEST_BYTES)?,
             weights: read_limited(&dir.join("weights.safetensors"), WEIGHTS_BYTES)?,
         })
     }

@@ -1,3 +1,4 @@
+use microdiff_domain::hex;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of the parts one after the other, in lower-case hexadecimal.
@@ -6,7 +7,7 @@ pub fn sha256_hex(parts: &[&[u8]]) -> String {
     for part in parts {
         hasher.update(part);
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hasher.finalize())
 }
 
 #[cfg(test)]

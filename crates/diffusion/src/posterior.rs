@@ -296,7 +296,7 @@ impl Model {
 
     fn check(&self, observation: &Observation) -> Result<(), DiffusionError> {
         let Observation { process, alloy, known, spot, machine, .. } = observation;
-        let pairs = self.parts.manifest.alloys.iter().map(|prior| (prior.process, prior.alloy));
+        let pairs = self.parts.manifest.pairs();
         if !pairs.clone().any(|pair| pair == (*process, *alloy)) {
             let known: Vec<String> =
                 pairs.map(|(process, alloy)| format!("{process} {alloy}")).collect();

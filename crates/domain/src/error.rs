@@ -1,10 +1,11 @@
+use crate::shown;
 use thiserror::Error;
 
 /// What makes a value unacceptable. The text is meant for the person who typed the value.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum DomainError {
     /// A physical value outside its range.
-    #[error("{quantity} {value} {unit} is outside {low} to {high} {unit}")]
+    #[error("{quantity} {} {unit} is outside {low} to {high} {unit}", shown(*value))]
     OutOfRange {
         /// Name of the quantity, as in `laser_power`.
         quantity: &'static str,

@@ -49,8 +49,9 @@ pub struct MachineLimits {
     pub layer_um: [f64; 2],
     /// Coldest and hottest bed, °C.
     pub bed_c: [f64; 2],
-    /// Bed temperature it is usually run with, °C.
-    pub usual_bed_c: f64,
+    /// Bed temperature it is usually run with, °C; none where that is a matter of the alloy
+    /// ([`Process::usual_spot_um_and_bed_c`]).
+    pub usual_bed_c: Option<f64>,
 }
 
 /// A usual setting of a machine for one alloy.
@@ -190,7 +191,7 @@ impl Machine {
             usual_spot_um: 100.0,
             layer_um: [20.0, 100.0],
             bed_c: [20.0, 200.0],
-            usual_bed_c: 80.0,
+            usual_bed_c: Some(80.0),
         };
         match self {
             Machine::EosM290 => laser,
@@ -217,7 +218,7 @@ impl Machine {
                 usual_spot_um: 250.0,
                 layer_um: [50.0, 180.0],
                 bed_c: [600.0, 1100.0],
-                usual_bed_c: 700.0,
+                usual_bed_c: None,
             },
             Machine::LensDed => MachineLimits {
                 power_w: [300.0, 3000.0],
@@ -226,7 +227,7 @@ impl Machine {
                 usual_spot_um: 1000.0,
                 layer_um: [150.0, 1200.0],
                 bed_c: [20.0, 400.0],
-                usual_bed_c: 25.0,
+                usual_bed_c: Some(25.0),
             },
         }
     }
@@ -312,7 +313,10 @@ mod tests {
             let within = |range: [f64; 2], value: f64| (range[0]..=range[1]).contains(&value);
             assert!(within(limits.spot_um, limits.usual_spot_um), "{machine}");
             assert!(limits.allow_spot(SpotDiameter::micrometres(limits.usual_spot_um).unwrap()));
-            assert!(within(limits.bed_c, limits.usual_bed_c), "{machine}");
+            for alloy in machine.process().alloys() {
+                let [_, by_alloy] = machine.process().usual_spot_um_and_bed_c(*alloy);
+                assert!(within(limits.bed_c, limits.usual_bed_c.unwrap_or(by_alloy)), "{machine}");
+            }
             for usual in Alloy::ALL.into_iter().filter_map(|alloy| machine.usual(alloy)) {
                 assert!(within(limits.power_w, usual.power_w), "{machine} {usual:?}");
                 assert!(within(limits.speed_mm_s, usual.speed_mm_s), "{machine} {usual:?}");

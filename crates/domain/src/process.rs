@@ -98,7 +98,9 @@ impl Process {
         })
     }
 
-    /// Spot diameter and bed temperature of a setting that gives none, µm and °C: usual ones.
+    /// Usual spot diameter and bed temperature, µm and °C. From memory of common practice, unverified:
+    /// platforms of lasers are held near 80 °C, electron beams heat their bed to what the alloy needs,
+    /// and plates for directed energy are mostly cold.
     pub fn usual_spot_um_and_bed_c(self, alloy: Alloy) -> [f64; 2] {
         match (self, alloy) {
             (Process::Lpbf, _) => [90.0, 80.0],

@@ -13,6 +13,17 @@ pub(crate) const BALLING_WIDTH: f64 = 0.56;
 /// Logistic width within one build, from no track to every track balling; chosen.
 const BALLING_WIDTH_WITHIN_BUILD: f64 = 0.15;
 
+/// Whether the balling criterion says anything of a process. It was measured on laser tracks in
+/// powder beds; melts of other beams that print dense are several times longer.
+pub(crate) fn has_balling_criterion(process: Process) -> bool {
+    process == Process::Lpbf
+}
+
+/// Probability that a track of one build balls, by its length over width and the build's centre.
+pub(crate) fn balls(length_to_width: f64, centre: f64) -> f64 {
+    1.0 / (1.0 + (-(length_to_width - centre) / BALLING_WIDTH_WITHIN_BUILD).exp())
+}
+
 /// Pores of the usual 25 µm, one at a time, nearly touch along the track at this rate; chosen, and a
 /// bound on their number for settings no machine is run at.
 const MOST_KEYHOLE_PORES_PER_UM: f64 = 0.05;
@@ -40,14 +51,13 @@ pub fn defect_margins(case: &Case, nuisance: &Nuisance) -> DefectMargins {
 }
 
 /// Probability that a track of this build breaks into beads. Averaged over drawn nuisance values
-/// it is the measured criterion. That was measured on laser tracks in powder beds; melts of other
-/// beams that print dense are several times longer, so it says nothing of them, and none balls.
+/// it is the measured criterion. Where that says nothing, with other beams, no track balls.
 pub fn balling_probability(case: &Case, pool: &MeltPool, nuisance: &Nuisance) -> f64 {
-    if case.process != Process::Lpbf {
+    if !has_balling_criterion(case.process) {
         return 0.0;
     }
     let centre = properties(case.alloy).balling_centre + nuisance.balling_centre_shift;
-    1.0 / (1.0 + (-(pool.length_to_width - centre) / BALLING_WIDTH_WITHIN_BUILD).exp())
+    balls(pool.length_to_width, centre)
 }
 
 /// Keyhole pores formed per µm of track: `l₀ ln(1 + exp((Ke − Kc)/w))`.

@@ -1,7 +1,7 @@
 //! Every table of this crate as rows with unit, source and reliability, for the reference page.
 
 use crate::alloy::properties;
-use crate::predict::{Quantity, assumed_bed_c};
+use crate::predict::{Quantity, measured_bed_c, usual_bed_c};
 use microdiff_domain::{Alloy, Machine, Process};
 
 /// How far a constant can be trusted.
@@ -119,6 +119,7 @@ fn machine(machine: Machine) -> Vec<Constant> {
         source,
         reliability: Reliability::FromMemory,
     };
+    let usual_bed = limits.usual_bed_c.map_or("by the alloy".to_owned(), |bed| bed.to_string());
     let mut rows = vec![
         row("process", machine.process().to_string(), "", sheet),
         row("power", range(limits.power_w), "W", sheet),
@@ -127,7 +128,7 @@ fn machine(machine: Machine) -> Vec<Constant> {
         row("usual spot", limits.usual_spot_um.to_string(), "um", sheet),
         row("layer", range(limits.layer_um), "um", sheet),
         row("bed", range(limits.bed_c), "C", sheet),
-        row("usual bed", limits.usual_bed_c.to_string(), "C", sheet),
+        row("usual bed", usual_bed, "C", sheet),
     ];
     for alloy in Alloy::ALL {
         if let Some(usual) = machine.usual(alloy) {
@@ -161,19 +162,36 @@ pub fn processes() -> Vec<Constant> {
             let limits = range(quantity.limits(process));
             row(quantity.name(), limits, quantity.unit(), "accepted by a prediction")
         });
-        let bed = assumed_bed_c(process).to_string();
+        let usual_bed = by_alloy(process, |alloy| usual_bed_c(alloy, process, None));
+        let measured_bed = by_alloy(process, |alloy| measured_bed_c(alloy, process));
         let [law, absorptivity] = match process {
             Process::Lpbf => ["track law of measured tracks", "by the alloy's table and Ye 2019"],
-            Process::Ebm => ["Eagar-Tsai, unvalidated", "0.9"],
+            Process::Ebm => ["Eagar-Tsai, depth times 1.3, unvalidated", "0.9"],
             Process::Ded => ["Eagar-Tsai, unvalidated", "0.375, between 0.25 and 0.5"],
         };
         let mut rows = accepted.to_vec();
-        rows.push(row("bed, when not given", bed, "C", "usual practice"));
+        let usual = "usual practice, from memory";
+        let measured = if process == Process::Ebm { usual } else { "plates that nobody heats" };
+        rows.push(row("bed, when not given", usual_bed, "C", usual));
+        rows.push(row("bed, when a table's row gives none", measured_bed, "C", measured));
         rows.push(row("width and depth", law.to_owned(), "", "see 0015 of docs/adr"));
         rows.push(row("absorptivity", absorptivity.to_owned(), "", "from memory for ebm and ded"));
         rows
     };
     Process::ALL.into_iter().flat_map(of).collect()
+}
+
+/// One number where all alloys of a process have the same, else each with its own.
+fn by_alloy(process: Process, value: impl Fn(Alloy) -> f64) -> String {
+    let values: Vec<f64> = process.alloys().iter().map(|alloy| value(*alloy)).collect();
+    match values.first() {
+        Some(first) if values.iter().all(|value| value == first) => first.to_string(),
+        _ => {
+            let each = process.alloys().iter().zip(&values);
+            let each: Vec<String> = each.map(|(alloy, value)| format!("{alloy} {value}")).collect();
+            each.join(", ")
+        }
+    }
 }
 
 fn range([low, high]: [f64; 2]) -> String {

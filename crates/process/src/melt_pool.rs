@@ -8,7 +8,7 @@
 //! latent heat, *unvalidated*, with biases to match ([`crate::Nuisance::draw`]).
 
 use crate::alloy::properties;
-use crate::beam::{Beam, COLD_BED_C, fixed_absorptivity, rise};
+use crate::beam::{Beam, fixed_absorptivity};
 use crate::{Case, Nuisance};
 use microdiff_domain::Process;
 use serde::{Deserialize, Serialize};
@@ -117,9 +117,6 @@ fn conduction(case: &Case, beam: &Beam, nuisance: &Nuisance) -> MeltPool {
     let fixed = fixed_absorptivity(case.process, case.alloy) * nuisance.properties.absorptivity;
     let fixed = fixed.min(1.0);
     let [width, depth] = beam.conduction_extent_um(fixed, 0.0);
-    // A depression begins with boiling, far above melting: a hot bed, which divides the keyhole
-    // number by what is left to melt, brings it little nearer. Counted from a cold one instead.
-    let cold = rise(&beam.material, beam.bed_c) / rise(&beam.material, COLD_BED_C);
     let bias = &nuisance.melt;
     MeltPool {
         width_um: width * (bias.machine_ln_width + bias.condition_ln_width).exp(),
@@ -128,7 +125,7 @@ fn conduction(case: &Case, beam: &Beam, nuisance: &Nuisance) -> MeltPool {
         normalised_enthalpy: numbers.enthalpy * fixed / beam.material.flat_absorptivity,
         diffusion_length: numbers.diffusion_length,
         absorptivity: fixed,
-        keyhole_number: cold * numbers.keyhole * fixed / numbers.absorptivity,
+        keyhole_number: beam.conduction_keyhole_number(&numbers, fixed),
         overlap: 0.0,
     }
 }

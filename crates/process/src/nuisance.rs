@@ -6,6 +6,7 @@
 
 use crate::ProcessError;
 use crate::alloy::properties;
+use crate::beam::ELECTRON_LN_DEPTH;
 use crate::boundaries::BALLING_WIDTH;
 use crate::random::{log_uniform, logistic, normal, uniform};
 use microdiff_domain::{Alloy, Process};
@@ -163,10 +164,6 @@ pub struct Imaging {
     /// Grey of solid over full scale.
     pub solid_level: f64,
 }
-
-/// Measured over conducted depth of electron-beam tracks, in ln: 1 / 0.77 on nine tracks of 160 to
-/// 1600 W. Their width is conducted within 1 %.
-const ELECTRON_LN_DEPTH: f64 = 0.26;
 
 impl Nuisance {
     /// The centre of every distribution: no bias, typical fluctuation, a scanner like the one

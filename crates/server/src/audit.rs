@@ -10,6 +10,7 @@ use crate::config::{AuditPolicy, Config};
 use crate::jobs::JobRequest;
 use crate::problem::Problem;
 use crate::store::{Job, NewJob, Outcome};
+use microdiff_domain::hex;
 use microdiff_telemetry::Telemetry;
 use microdiff_telemetry::audit::{Audit, AuditError, AuditOptions, CallerKey, UserId};
 use serde_json::{Map, Value, json};
@@ -188,16 +189,6 @@ fn trace_id(traceparent: Option<&str>) -> &str {
 
 fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -9,7 +9,7 @@ use microdiff_design::{
     CaseScore, DescriptorReference, DesignDocument, DesignError, Designer, ErrorKind, ModelSummary,
     SetScore,
 };
-use microdiff_domain::{DefectClass, Observer};
+use microdiff_domain::{Alloy, DefectClass, Observer, Process};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -65,6 +65,8 @@ pub struct EngineFailure {
 pub trait Engine: Send + Sync + 'static {
     /// The loaded model.
     fn model(&self) -> ModelSummary;
+    /// The processes and alloys that the model was trained on, and can be asked about.
+    fn pairs(&self) -> Vec<(Process, Alloy)>;
     /// The recorded evaluation of the model.
     fn accuracy(&self) -> Vec<Accuracy>;
     /// Answers one request; `scan` is a readable file.
@@ -109,6 +111,10 @@ pub trait Engine: Send + Sync + 'static {
 impl Engine for Designer {
     fn model(&self) -> ModelSummary {
         Designer::model(self)
+    }
+
+    fn pairs(&self) -> Vec<(Process, Alloy)> {
+        self.manifest().pairs().collect()
     }
 
     fn accuracy(&self) -> Vec<Accuracy> {

@@ -86,6 +86,12 @@ impl ServerError {
     pub fn is_usage(&self) -> bool {
         matches!(self, ServerError::Config(_) | ServerError::Bind { .. })
     }
+
+    /// Whether a file that the operator named cannot be used.
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        matches!(self, ServerError::Model(_))
+    }
 }
 
 /// Result codes of SQLite (sqlite.org/rescode.html).

@@ -1,6 +1,7 @@
 //! Arguments of the forward question. Numbers stay bare here: what a process accepts depends on the
 //! process, so they are checked together.
 
+use super::values::bare_number;
 use clap::Args;
 use microdiff_domain::{Alloy, Machine, Process};
 use microdiff_process::predict::Setting;
@@ -9,22 +10,29 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct SettingArgs {
     /// Power of laser or electron beam in W
-    #[arg(long, alias = "power", value_name = "W", allow_negative_numbers = true)]
+    #[arg(long, alias = "power", value_name = "W", allow_negative_numbers = true,
+        value_parser = bare_number)]
     pub laser_power: Option<f64>,
     /// Scan speed in mm/s
-    #[arg(long, alias = "speed", value_name = "MM_S", allow_negative_numbers = true)]
+    #[arg(long, alias = "speed", value_name = "MM_S", allow_negative_numbers = true,
+        value_parser = bare_number)]
     pub scan_speed: Option<f64>,
     /// Spot diameter (1/e2) in um; without it all usual spots are averaged over
-    #[arg(long, value_name = "UM", allow_negative_numbers = true)]
+    #[arg(long, value_name = "UM", allow_negative_numbers = true,
+        value_parser = bare_number)]
     pub spot: Option<f64>,
     /// Layer thickness in um; 0 is a bare plate
-    #[arg(long, alias = "layer", value_name = "UM", allow_negative_numbers = true)]
+    #[arg(long, alias = "layer", value_name = "UM", allow_negative_numbers = true,
+        value_parser = bare_number)]
     pub layer_thickness: Option<f64>,
     /// Hatch spacing in um; without it nothing is said about density
-    #[arg(long, alias = "hatch", value_name = "UM", allow_negative_numbers = true)]
+    #[arg(long, alias = "hatch", value_name = "UM", allow_negative_numbers = true,
+        value_parser = bare_number)]
     pub hatch_spacing: Option<f64>,
-    /// Bed temperature in C; 25 if not given, 700 for ebm
-    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    /// Bed temperature in C; the usual one of the machine, else of process and alloy (lpbf 80, ebm
+    /// 700 or 975, ded 25)
+    #[arg(long, value_name = "C", allow_negative_numbers = true,
+        value_parser = bare_number)]
     pub bed_temperature: Option<f64>,
 }
 
@@ -56,7 +64,8 @@ pub struct PredictArgs {
     #[arg(long, value_name = "NAME")]
     pub machine: Option<Machine>,
     /// Predict every row of this CSV file (.csv or .csv.gz) with the columns
-    /// alloy,P_W,v_mm_s,spot_um,t_um,h_um,T0_C; others are kept, `process` is read
+    /// alloy,P_W,v_mm_s,spot_um,t_um,h_um,T0_C; others are kept, `process` is read; without a
+    /// machine an empty T0_C is 25, for ebm the usual one
     #[arg(long, value_name = "FILE", requires = "output", conflicts_with_all =
         ["alloy", "laser_power", "scan_speed", "spot", "layer_thickness", "hatch_spacing",
          "bed_temperature", "json"])]
@@ -89,16 +98,17 @@ pub struct MapArgs {
     #[arg(long, value_name = "NAME")]
     pub alloy: Alloy,
     /// Spot diameter (1/e2) in um; without it all usual spots are averaged over
-    #[arg(long, value_name = "UM")]
+    #[arg(long, value_name = "UM", value_parser = bare_number)]
     pub spot: Option<f64>,
     /// Layer thickness in um
-    #[arg(long, alias = "layer", value_name = "UM")]
+    #[arg(long, alias = "layer", value_name = "UM", value_parser = bare_number)]
     pub layer_thickness: f64,
     /// Hatch spacing in um
-    #[arg(long, alias = "hatch", value_name = "UM")]
+    #[arg(long, alias = "hatch", value_name = "UM", value_parser = bare_number)]
     pub hatch_spacing: f64,
-    /// Bed temperature in C; 25 if not given, 700 for ebm
-    #[arg(long, value_name = "C")]
+    /// Bed temperature in C; the usual one of the machine, else of process and alloy (lpbf 80, ebm
+    /// 700 or 975, ded 25)
+    #[arg(long, value_name = "C", value_parser = bare_number)]
     pub bed_temperature: Option<f64>,
     /// Process: lpbf, ebm or ded; that of the machine, else lpbf
     #[arg(long, value_name = "NAME")]

@@ -1,6 +1,6 @@
 //! Arguments of the design question without a scan.
 
-use super::count;
+use super::values::count;
 use clap::Args;
 use microdiff_process::target::{MOST_CANDIDATES, Target};
 use std::path::PathBuf;

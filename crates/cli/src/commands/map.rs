@@ -8,7 +8,7 @@ use crate::plot::{self, region};
 use microdiff_design::DesignDocument;
 use microdiff_domain::{Alloy, Machine, Parameter, Process};
 use microdiff_process::predict::map::{Plane, process_map};
-use microdiff_process::predict::{Predictor, Setting, assumed_bed_c};
+use microdiff_process::predict::{Predictor, Setting};
 use std::path::Path;
 
 pub fn run(args: &MapArgs) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ pub fn run(args: &MapArgs) -> Result<(), Failure> {
         bed_c: args.bed_temperature,
         ..Setting::default()
     }
-    .on(args.machine);
+    .with_usual(args.alloy, process, args.machine);
     let plane = plane(args.alloy, process, args.machine);
     let posterior = posterior(args, plane)?;
     let map = process_map(&Predictor::new(args.seed), (args.alloy, process), &setting, plane)
@@ -34,7 +34,7 @@ pub fn run(args: &MapArgs) -> Result<(), Failure> {
     let scene = Scene {
         map: &map,
         title: title(args.alloy, process, args.machine),
-        subtitle: subtitle(&setting, process),
+        subtitle: subtitle(&setting),
         machine: args.machine.map(|machine| (machine.name(), limits(machine))),
         usual: usual.map(|usual| [usual.speed_mm_s, usual.power_w]),
         region: posterior,
@@ -48,16 +48,16 @@ pub(super) fn title(alloy: Alloy, process: Process, machine: Option<Machine>) ->
     format!("Process map of {alloy}, {process}{on}")
 }
 
-pub(super) fn subtitle(setting: &Setting, process: Process) -> String {
+pub(super) fn subtitle(setting: &Setting) -> String {
     let length = |value: Option<f64>| {
         value.map_or_else(|| "not given".to_owned(), |value| format!("{value} um"))
     };
     format!(
-        "spot {}, layer {}, hatch {}, bed {} C",
+        "spot {}, layer {}, hatch {}, bed {}",
         length(setting.spot_um),
         length(setting.layer_um),
         length(setting.hatch_um),
-        setting.bed_c.unwrap_or(assumed_bed_c(process))
+        setting.bed_c.map_or_else(|| "not given".to_owned(), |bed| format!("{bed} C"))
     )
 }
 
@@ -103,7 +103,9 @@ fn read_design(path: &Path, alloy: Alloy) -> Result<DesignDocument, Failure> {
         Failure::data(format!("cannot use {}: {reason}", path.display()))
     };
     let text = std::fs::read(path).map_err(|error| refuse(&error))?;
-    let document: DesignDocument = serde_json::from_slice(&text).map_err(|error| refuse(&error))?;
+    let document: DesignDocument = serde_json::from_slice(&text).map_err(|error| {
+        refuse(&format!("it is no answer of `microdiff design --json`: {error}"))
+    })?;
     if document.request.alloy != alloy {
         return Err(refuse(&format!("it is about {}, not {alloy}", document.request.alloy)));
     }

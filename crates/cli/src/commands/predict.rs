@@ -13,6 +13,10 @@ use serde_json::{Map, Value};
 /// Value of `schema` in the document.
 const SCHEMA: &str = "microdiff.prediction/1";
 
+/// What is told instead of a probability of balling.
+pub const BALLING_UNKNOWN: &str = "Balling is not predicted: its criterion was measured on lasers in powder beds alone, and density \
+     is told as if no track balled.";
+
 /// One answer with what it was asked.
 #[derive(Debug, Serialize)]
 pub struct PredictionDocument {
@@ -57,7 +61,7 @@ pub fn run(args: &PredictArgs) -> Result<(), Failure> {
         );
     }
     let alloy = args.alloy.ok_or_else(|| Failure::usage("--alloy is missing"))?;
-    let setting = args.setting.setting().on(args.machine);
+    let setting = args.setting.setting().with_usual(alloy, process, args.machine);
     let condition = Condition::new(alloy, process, &setting).map_err(Failure::usage)?;
     let answer = Predictor::new(args.seed).predict(&condition);
     let document = document(args, &condition, &setting, answer);
@@ -126,10 +130,16 @@ fn notes(args: &PredictArgs, setting: &Setting, answer: &Prediction) -> Vec<Stri
     if setting.spot_um.is_none() {
         notes.push("The spot is not given: all usual spots are averaged over.".to_owned());
     }
+    if let (None, Some(bed)) = (args.setting.bed_temperature, setting.bed_c) {
+        notes.push(format!("The bed temperature is not given: {bed} C is taken, the usual one."));
+    }
     if answer.relative_density_pct.is_none() {
         notes.push(
             "Density, yield and elongation need a hatch spacing and a layer thickness.".to_owned(),
         );
+    }
+    if answer.p_balling.is_none() {
+        notes.push(BALLING_UNKNOWN.to_owned());
     }
     if let Some(machine) = args.machine {
         let limits = machine.limits();

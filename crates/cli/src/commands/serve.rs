@@ -7,7 +7,13 @@ use microdiff_server::{Config, Overrides, Ready, ServerError};
 
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
-        if error.is_usage() { Failure::usage(error) } else { Failure::internal(error) }
+        if error.is_usage() {
+            Failure::usage(error)
+        } else if error.is_data() {
+            Failure::data(error)
+        } else {
+            Failure::internal(error)
+        }
     }
 }
 

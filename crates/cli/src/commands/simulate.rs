@@ -66,6 +66,10 @@ fn check_place(output: &Path) -> Result<(), Failure> {
     if output.exists() && !output.is_file() {
         return refuse("it is there and is not a file");
     }
+    let extension = output.extension().map(|extension| extension.to_ascii_lowercase());
+    if !extension.is_some_and(|extension| extension == "tif" || extension == "tiff") {
+        return refuse("it ends in neither .tif nor .tiff");
+    }
     match output.parent() {
         _ if output.file_name().is_none() => refuse("it is not the name of a file"),
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {

@@ -66,7 +66,7 @@ fn draw(request: &TargetRequest, answer: &TargetAnswer, path: &Path) -> Result<(
         title: title(request.alloy, request.process, request.machine),
         subtitle: format!(
             "{}; settings by a separate optimisation, not a posterior, not calibrated",
-            subtitle(&setting, request.process)
+            subtitle(&setting)
         ),
         machine: request.machine.map(|machine| (machine.name(), limits(machine))),
         usual: usual.and_then(|usual| Some([usual.speed_mm_s?, usual.power_w?])),

@@ -46,8 +46,11 @@ const LEGEND_X: f64 = 695.0;
 const INK: &str = "#222222";
 const GREY: &str = "#666666";
 
-/// Line and fill of each defect; told apart by those who do not tell red from green.
-const DEFECTS: [(&str, &str, &str); 3] = [
+/// Name, line and fill of a defect.
+type Defect = (&'static str, &'static str, &'static str);
+
+/// Each defect; told apart by those who do not tell red from green.
+const DEFECTS: [Defect; 3] = [
     ("lack of fusion", "#0b5fa5", "#cfe3f5"),
     ("keyhole pores", "#b8450b", "#f9dcc8"),
     ("balling", "#5b3f8c", "#e3daf2"),
@@ -65,7 +68,7 @@ pub fn render(scene: &Scene<'_>) -> String {
     let mut svg = Svg::new(SIZE[0], SIZE[1]);
     let frame = Frame { plane: scene.map.plane };
     fills(&mut svg, &frame, scene.map);
-    for (grid, (_, colour, _)) in grids(scene.map).into_iter().zip(DEFECTS) {
+    for (grid, (_, colour, _)) in defects(scene.map) {
         for (level, dashes, _) in LEVELS {
             for line in grid.contours(level) {
                 let line: Vec<[f64; 2]> = line.iter().map(|at| frame.node(grid, *at)).collect();
@@ -107,8 +110,10 @@ fn disc(svg: &mut Svg, at: [f64; 2], number: &str, full: bool) {
     svg.label([at[0], at[1] + 4.0], label, number);
 }
 
-fn grids(map: &ProcessMap) -> [&Grid; 3] {
-    [&map.lack_of_fusion, &map.keyhole, &map.balling]
+/// The defects that are predicted, each as in [`DEFECTS`].
+fn defects(map: &ProcessMap) -> Vec<(&Grid, Defect)> {
+    let grids = [Some(&map.lack_of_fusion), Some(&map.keyhole), map.balling.as_ref()];
+    grids.into_iter().zip(DEFECTS).filter_map(|(grid, defect)| Some((grid?, defect))).collect()
 }
 
 /// From the plane's units to the figure's.
@@ -157,12 +162,12 @@ impl Frame {
 
 /// Colours the plane by the defect that is likeliest, where one is likelier than not.
 fn fills(svg: &mut Svg, frame: &Frame, map: &ProcessMap) {
-    let grids = grids(map);
-    let [columns, rows] = [grids[0].columns, grids[0].rows];
+    let (defects, shape) = (defects(map), &map.keyhole);
+    let [columns, rows] = [shape.columns, shape.rows];
     let worst = |column: usize, row: usize| {
-        let values = grids.map(|grid| grid.at(column, row));
-        let worst = (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]));
-        worst.filter(|index| values[*index] >= 0.5)
+        let values = defects.iter().map(|(grid, defect)| (grid.at(column, row), defect.2));
+        let worst = values.max_by(|a, b| a.0.total_cmp(&b.0));
+        worst.filter(|(value, _)| *value >= 0.5).map(|(_, fill)| fill)
     };
     let [left, top, width, height] = PLANE;
     let (right, bottom) = (left + width, top + height);
@@ -171,8 +176,8 @@ fn fills(svg: &mut Svg, frame: &Frame, map: &ProcessMap) {
         while start < columns {
             let found = worst(start, row);
             let run = (start..columns).take_while(|column| worst(*column, row) == found).count();
-            if let Some((_, _, fill)) = found.map(|index| DEFECTS[index]) {
-                let edge = |column: f64, row: f64| frame.node(grids[0], [column, row]);
+            if let Some(fill) = found {
+                let edge = |column: f64, row: f64| frame.node(shape, [column, row]);
                 let [x0, y1] = edge(start as f64 - 0.5, row as f64 - 0.5);
                 let [x1, y0] = edge((start + run) as f64 - 0.5, row as f64 + 0.5);
                 let [x0, x1] = [x0.max(left), x1.min(right)];
@@ -222,7 +227,7 @@ fn legend(svg: &mut Svg, scene: &Scene<'_>) {
     let entry = Label { size: 12.0, ..heading };
     let (mut y, line) = (82.0, 20.0);
     let sample = |y: f64| [[LEGEND_X, y - 4.0], [LEGEND_X + 34.0, y - 4.0]];
-    for (name, colour, fill) in DEFECTS {
+    for (_, (name, colour, fill)) in defects(scene.map) {
         svg.label([LEGEND_X, y], heading, name);
         y += line;
         for (level, dashes, odds) in LEVELS {
@@ -286,9 +291,15 @@ fn texts(svg: &mut Svg, scene: &Scene<'_>) {
     };
     let small = Label { size: 11.0, colour: GREY, anchor: Anchor::Start };
     svg.label([left, 604.0], small, source);
-    let note = "Lack of fusion: more than 0.5 % of the volume. Keyhole: keyhole number above the onset \
-                of pores. Balling: criterion of 316L tracks.";
-    svg.label([left, 622.0], small, note);
+    let balling = match scene.map.balling {
+        Some(_) => "criterion of 316L tracks.",
+        None => "not predicted for this process.",
+    };
+    let note = format!(
+        "Lack of fusion: more than 0.5 % of the volume. Keyhole: keyhole number above the onset of \
+         pores. Balling: {balling}"
+    );
+    svg.label([left, 622.0], small, &note);
 }
 
 #[cfg(test)]

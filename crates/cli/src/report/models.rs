@@ -61,7 +61,9 @@ pub fn scans(manifest: &Manifest, digest: &str) -> String {
             .iter()
             .map(|(name, range)| format!("{name} {}..{}", range.low, range.high))
             .collect();
-        row("prior", format!("{}: {}", prior.alloy, ranges.join(", ")));
+        let mark = if prior.process.is_validated() { "" } else { " (unvalidated)" };
+        let pair = format!("{} {}{mark}", prior.process, prior.alloy);
+        row("prior", format!("{pair}: {}", ranges.join(", ")));
     }
     match &manifest.evaluation {
         Some(evaluation) => {

@@ -53,12 +53,12 @@ fn write_answer(text: &mut String, document: &PredictionDocument) -> std::fmt::R
     write_interval(text, ("Depth", "um", 0), Some(&answer.depth_um))?;
     write_interval(text, ("Density", "%", 2), answer.relative_density_pct.as_ref())?;
     let percent = |part: f64| format!("{:.0} %", 100.0 * part);
-    let lacking = answer.p_lack_of_fusion.map_or_else(|| "not known".to_owned(), percent);
+    let [lacking, balling] = [answer.p_lack_of_fusion, answer.p_balling]
+        .map(|part| part.map_or_else(|| "not known".to_owned(), percent));
     writeln!(
         text,
-        "Defects    lack of fusion {lacking}   keyhole pores {}   balling {}",
-        percent(answer.p_keyhole),
-        percent(answer.p_balling)
+        "Defects    lack of fusion {lacking}   keyhole pores {}   balling {balling}",
+        percent(answer.p_keyhole)
     )?;
     writeln!(
         text,

@@ -145,3 +145,73 @@ fn names_and_numbers_that_are_not_known() {
     let line = refuse(&["design", scan, "--alloy", "Ti-6Al-4V", "--known", "hatch=100"], 2);
     assert!(line.contains("hatch_spacing"), "{line}");
 }
+
+#[test]
+fn numbers_are_refused_with_what_to_type_and_without_a_row_of_zeros() {
+    let predict = ["predict", "--alloy", "316L", "--scan-speed", "900", "--laser-power"];
+    let with = |power: &'static str| refuse(&[&predict[..], &[power]].concat(), 2);
+    assert!(with("200W").contains("'--laser-power <W>': not a number; give it without a unit"));
+    assert!(with("1e308").contains("laser_power 1e308 W is outside 10 to 2000 W"));
+    let line = refuse(&["serve", "--listen", "8080"], 2);
+    assert!(line.contains("as in 127.0.0.1:8080"), "{line}");
+}
+
+#[test]
+fn a_time_that_is_none_is_refused_and_not_taken_for_one_without_records() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let export = ["audit", "export", "--dir", text(directory.path())];
+    for time in ["yesterday", "31.01.2026", "2026-01-31T10:00:00+01:00", "26", ""] {
+        for flag in ["--from", "--to"] {
+            let line = refuse(&[&export[..], &[flag, time]].concat(), 2);
+            assert!(line.contains("RFC 3339 in UTC or its beginning"), "{time}: {line}");
+        }
+    }
+    for time in ["2026", "2026-01-31", "2026-01-31T10", "2026-01-31T10:00:00.25Z"] {
+        crate::binary::succeed(&[&export[..], &["--from", time]].concat());
+    }
+}
+
+#[test]
+fn places_and_files_of_the_wrong_kind_are_refused_with_the_right_one() {
+    let bench = Bench::new();
+    let table =
+        bench.file("in.csv", b"alloy,P_W,v_mm_s,spot_um,t_um,T0_C\n316L,195,1083,100,20,80\n");
+    let folder = bench.directory.path().join("folder");
+    std::fs::create_dir(&folder).expect("created");
+    let output = bench.directory.path().join("out.csv");
+    let predict = |table: &Path, output: &Path, code| {
+        refuse(&["predict", "--table", text(table), "--output", text(output)], code)
+    };
+    let line = predict(&table, &output, 3);
+    assert!(line.contains("lacks the column h_um; it has alloy, P_W, v_mm_s, spot_um"), "{line}");
+    let line = predict(&bench.file("image.csv", &[0x89, b'P', b'N', b'G']), &output, 3);
+    assert!(line.contains("no text in UTF-8 (at byte 0)"), "{line}");
+    let whole =
+        bench.file("whole.csv", b"alloy,P_W,v_mm_s,spot_um,t_um,h_um,T0_C\n316L,195,1083,,,,\n");
+    let line = predict(&whole, &folder, 2);
+    assert!(line.contains("it is a directory; name a file"), "{line}");
+    assert!(!output.exists());
+
+    let scan = fixture();
+    let design = ["design", text(&scan), "--alloy", "Ti64", "--model", text(&folder)];
+    let line = refuse(&design, 3);
+    assert!(
+        line.contains("holds no manifest.json; name a folder that `microdiff train`"),
+        "{line}"
+    );
+    let data = bench.directory.path().join("data");
+    let line = refuse(&["serve", "--model", text(&folder), "--data-dir", text(&data)], 3);
+    assert!(line.contains("holds no manifest.json"), "{line}");
+
+    let map = ["map", "--alloy", "316L", "--layer-thickness", "40", "--hatch-spacing", "100"];
+    let figure = bench.directory.path().join("map.svg");
+    let line = refuse(&[&map[..], &["-o", text(&figure), "--design", text(&table)]].concat(), 3);
+    assert!(line.contains("no answer of `microdiff design --json`"), "{line}");
+    let part = bench.directory.path().join("part.png");
+    let simulate = ["simulate", "--alloy", "316L", "--power", "200", "--speed", "900", "--hatch"];
+    let rest =
+        ["90", "--layer", "30", "--voxel-size", "5", "--shape", "16,16,16", "-o", text(&part)];
+    let line = refuse(&[&simulate[..], &rest].concat(), 2);
+    assert!(line.contains("neither .tif nor .tiff"), "{line}");
+    assert!(!part.exists());
+}

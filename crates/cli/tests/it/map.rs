@@ -93,7 +93,9 @@ fn other_processes_are_marked_and_other_figures_refused() {
     let output = directory.path().join("map.svg");
     let beam = ["map", "--alloy", "Ti64", "--machine", "Arcam-Q20", "--layer-thickness", "50"];
     succeed(&[&beam[..], &["--hatch-spacing", "200", "-o", text(&output)]].concat());
-    assert!(std::fs::read_to_string(&output).expect("written").contains(">UNVALIDATED<"));
+    let svg = std::fs::read_to_string(&output).expect("written");
+    assert!(svg.contains(">UNVALIDATED<") && svg.contains("Balling: not predicted"), "{svg}");
+    assert!(!svg.contains(">balling<"), "{svg}");
     let output = directory.path().join("map.pdf");
     let line = refuse(&[&STEEL[..], &["-o", text(&output)]].concat(), 2);
     assert!(line.contains("neither .svg nor .png"), "{line}");

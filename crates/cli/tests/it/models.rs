@@ -2,7 +2,9 @@
 //! which a bundle can be damaged, foreign or old is told apart.
 
 use crate::binary::{run, succeed, succeed_json, text};
-use serde_json::Value;
+use crate::service::Service;
+use microdiff_diffusion::sha256_hex;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// A copy of the model that the binary carries, in a folder of its own.
@@ -78,6 +80,64 @@ fn the_built_in_model_and_a_copy_of_it_are_listed_with_one_digest_and_hold_what_
 
     let shown = succeed(&["models", "show"]);
     assert!(shown.contains(digest) && shown.contains("simulator"), "{shown}");
+}
+
+/// Leaves of a model what it knows of laser powder bed fusion, with digests that fit.
+fn keep_one_process(model: &Path) {
+    let is_of_another = |name: &str| {
+        ["ood.ebm.", "ood.ded.", "prior.ebm.", "prior.ded.", "prior.AlSi10Mg"]
+            .iter()
+            .any(|p| name.starts_with(p))
+    };
+    edit(&model.join("weights.safetensors"), |bytes| {
+        let head = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+        let tensors: Value = serde_json::from_slice(&bytes[8..8 + head]).expect("JSON");
+        let (mut kept, mut data) = (serde_json::Map::new(), Vec::new());
+        for (name, tensor) in tensors.as_object().expect("an object") {
+            if is_of_another(name) || name == "__metadata__" {
+                continue;
+            }
+            let place = |i: usize| tensor["data_offsets"][i].as_u64().expect("a number") as usize;
+            let from = data.len();
+            data.extend_from_slice(&bytes[8 + head..][place(0)..place(1)]);
+            let mut tensor = tensor.clone();
+            tensor["data_offsets"] = vec![from, data.len()].into();
+            kept.insert(name.clone(), tensor);
+        }
+        let head = serde_json::to_vec(&kept).expect("JSON");
+        *bytes = [&(head.len() as u64).to_le_bytes()[..], &head, &data].concat();
+    });
+    let read = |name: &str| std::fs::read(model.join(name)).expect("read");
+    let weights = read("weights.safetensors");
+    edit_manifest(model, |manifest| {
+        manifest["weights_sha256"] = sha256_hex(&[&weights]).into();
+        let alloys = manifest["alloys"].as_array_mut().expect("a list");
+        alloys.retain(|prior| prior["process"] == "lpbf" && prior["alloy"] != "AlSi10Mg");
+    });
+    let mut phantom: Value = serde_json::from_slice(&read("phantom.json")).expect("JSON");
+    phantom["model_digest"] = sha256_hex(&[&read("manifest.json"), &weights]).into();
+    std::fs::write(model.join("phantom.json"), phantom.to_string()).expect("written");
+}
+
+#[test]
+fn a_model_of_one_process_says_so_to_whoever_asks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = copy(folder.path());
+    keep_one_process(&model);
+    let shown = succeed(&["models", "show", text(&model)]);
+    assert!(shown.contains("lpbf 316L: ") && !shown.contains("ebm"), "{shown}");
+    assert!(succeed(&["models", "show"]).contains("ebm IN718 (unvalidated): "));
+    let scan = crate::binary::fixture();
+    let args =
+        ["design", text(&scan), "--alloy", "Ti64", "--process", "ded", "--model", text(&model)];
+    assert!(
+        crate::binary::refuse(&args, 2).contains("known: lpbf Ti-6Al-4V, lpbf 316L, lpbf IN718")
+    );
+
+    let service = Service::start(&folder.path().join("data"), &["--model", text(&model)]);
+    let listed = service.get("api", "/v1/models").json();
+    assert_eq!(listed["models"][0]["processes"], json!(["lpbf"]));
+    assert_eq!(listed["models"][0]["alloys"], json!(["Ti-6Al-4V", "316L", "IN718"]));
 }
 
 #[test]

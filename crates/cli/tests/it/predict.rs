@@ -113,6 +113,9 @@ fn a_table_keeps_its_columns_and_gets_the_promised_ones() {
     assert!(plate[at("depth_um_p50")].parse::<f64>().expect("a number") > 20.0);
     assert_eq!(plate[at("validity")], "tracks");
     assert!(out.lines().nth(3).expect("a row").ends_with(",unvalidated"));
+    // The balling criterion says nothing of electron beams, and an empty cell says so.
+    assert_eq!(cells(&out, 2)[at("p_balling")], "");
+    assert_ne!(plate[at("p_balling")], "");
 }
 
 #[test]
@@ -205,6 +208,30 @@ fn machines_stand_in_and_are_told_when_exceeded() {
 }
 
 #[test]
+fn a_bed_not_given_is_the_usual_one_by_flags_and_in_a_target_and_cold_in_a_table() {
+    let steel = ["--alloy", "316L"];
+    let setting = ["--laser-power", "195", "--scan-speed", "1083"];
+    let flags = succeed_json(&[&["predict", "--json"], &steel[..], &setting].concat());
+    let bed = &flags["request"]["bed_temperature_c"];
+    assert_eq!(*bed, 80.0);
+    assert!(flags["notes"].to_string().contains("80 C is taken, the usual one"), "{flags}");
+    let known = "laser_power=195,scan_speed=1083,layer_thickness=20,hatch_spacing=90";
+    let target = ["design", "--json", "--target", "elongation>=1", "--known", known];
+    let target = succeed_json(&[&target[..], &steel].concat());
+    assert_eq!(target["request"]["bed_temperature_c"], *bed);
+    let nickel =
+        [&["predict", "--json", "--alloy", "IN718", "--machine", "Arcam-Q20"], &setting[..]];
+    assert_eq!(succeed_json(&nickel.concat())["request"]["bed_temperature_c"], 975.0);
+
+    let tables = Tables::new();
+    let row = "316L,195,1083,100,20,90";
+    let out = tables.predict(&format!("{HEADER}\n{row},\n{row},25\n{row},80\n"));
+    let answer = |row: usize| cells(&out, row)[7..].to_vec();
+    assert_eq!(answer(0), answer(1));
+    assert_ne!(answer(0), answer(2));
+}
+
+#[test]
 fn what_is_not_validated_says_so_in_report_and_document() {
     let args = ["predict", "--alloy", "Ti64", "--process", "ded", "--laser-power", "800"];
     let args = [&args[..], &["--scan-speed", "10", "--spot", "1500"]].concat();
@@ -213,6 +240,9 @@ fn what_is_not_validated_says_so_in_report_and_document() {
     assert_eq!(document["validity"], "unvalidated");
     assert!(document["basis"].as_str().expect("text").contains("UNVALIDATED"));
     assert_eq!(document["prediction"]["relative_density_pct_p50"], serde_json::Value::Null);
+    assert_eq!(document["prediction"]["p_balling"], serde_json::Value::Null);
+    assert!(document["notes"].to_string().contains("Balling is not predicted"), "{document}");
+    assert!(succeed(&args).contains("balling not known"));
 }
 
 #[test]

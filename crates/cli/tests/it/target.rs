@@ -155,6 +155,9 @@ fn other_processes_are_marked_and_come_from_their_machine() {
     assert!(!report.contains("law was fitted"), "{report}");
     let document = succeed_json(&[&asked[..], &["--json"]].concat());
     assert_eq!(document["validity"], "unvalidated");
+    assert!(document["notes"].to_string().contains("Balling is not predicted"), "{document}");
+    let line = refuse(&[&beam[..], &["relative_density>=90,p_balling<=0.3"]].concat(), 2);
+    assert!(line.contains("p_balling: it is not predicted for ebm"), "{line}");
     assert_eq!(document["fitted_tracks"], Value::Null);
     assert_eq!(document["best"]["evidence"]["support"], "unvalidated");
     let line = refuse(&[&asked[..], &["--process", "lpbf"]].concat(), 2);

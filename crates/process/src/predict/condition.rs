@@ -3,7 +3,7 @@
 
 use microdiff_domain::{
     Alloy, BedTemperature, HatchSpacing, LaserPower, LayerThickness, Machine, Process, ScanSpeed,
-    SpotDiameter,
+    SpotDiameter, shown,
 };
 use thiserror::Error;
 
@@ -112,12 +112,11 @@ impl Setting {
         }
     }
 
-    /// The machine's usual spot and bed in place of those not given.
-    pub fn on(mut self, machine: Option<Machine>) -> Self {
-        if let Some(limits) = machine.map(Machine::limits) {
-            self.spot_um = self.spot_um.or(Some(limits.usual_spot_um));
-            self.bed_c = self.bed_c.or(Some(limits.usual_bed_c));
-        }
+    /// What is usual in place of what is not given: the machine's spot, and the bed of
+    /// [`usual_bed_c`].
+    pub fn with_usual(mut self, alloy: Alloy, process: Process, machine: Option<Machine>) -> Self {
+        self.spot_um = self.spot_um.or(machine.map(|machine| machine.limits().usual_spot_um));
+        self.bed_c = self.bed_c.or(Some(usual_bed_c(alloy, process, machine)));
         self
     }
 
@@ -142,8 +141,8 @@ pub enum ConditionError {
     Missing(Quantity),
     /// A number that is not finite or outside what the process accepts.
     #[error(
-        "{} {value} {} is outside {low} to {high} {}",
-        quantity.name(), quantity.unit(), quantity.unit()
+        "{} {} {} is outside {low} to {high} {}",
+        quantity.name(), shown(*value), quantity.unit(), quantity.unit()
     )]
     OutOfRange {
         /// What was given.
@@ -184,7 +183,7 @@ pub struct Condition {
 impl Condition {
     /// Checks a setting. Power and speed are needed. A spot that is not given is drawn from what
     /// the process is usually run with; without layer and hatch nothing is said about density; a
-    /// layer of 0 is a bare plate; a bed that is not given is 25 °C, for electron beams 700 °C.
+    /// layer of 0 is a bare plate; a bed that is not given is that of [`measured_bed_c`].
     ///
     /// # Errors
     /// When power or speed is missing, or a number is not finite or outside
@@ -207,7 +206,7 @@ impl Condition {
             spot_um: setting.spot_um,
             layer_um: setting.layer_um.filter(|layer| *layer > 0.0),
             hatch_um: setting.hatch_um,
-            bed_c: setting.bed_c.unwrap_or(assumed_bed_c(process)),
+            bed_c: setting.bed_c.unwrap_or(measured_bed_c(alloy, process)),
         })
     }
 
@@ -227,11 +226,20 @@ impl Condition {
     }
 }
 
-/// Bed temperature of a setting that gives none, °C.
-pub fn assumed_bed_c(process: Process) -> f64 {
+/// Bed temperature of a question that gives none, °C: the machine's usual one, else that of process
+/// and alloy. The one rule of predictions, maps and targets; the numbers stand in
+/// [`microdiff_domain::MachineLimits`] and [`Process::usual_spot_um_and_bed_c`].
+pub fn usual_bed_c(alloy: Alloy, process: Process, machine: Option<Machine>) -> f64 {
+    let of_machine = machine.and_then(|machine| machine.limits().usual_bed_c);
+    of_machine.unwrap_or(process.usual_spot_um_and_bed_c(alloy)[1])
+}
+
+/// Bed temperature of a measurement that tells none, °C, as a row of a table: 25, for tables leave it
+/// out where nobody heated the plate. Electron beams always do, so theirs is the usual one.
+pub fn measured_bed_c(alloy: Alloy, process: Process) -> f64 {
     match process {
         Process::Lpbf | Process::Ded => crate::beam::COLD_BED_C,
-        Process::Ebm => 700.0,
+        Process::Ebm => usual_bed_c(alloy, process, None),
     }
 }
 
@@ -253,6 +261,9 @@ mod tests {
             told(Setting { spot_um: Some(f64::NAN), ..setting() }),
             "spot_diameter NaN um is outside 20 to 500 um"
         );
+        assert!(
+            told(Setting { power_w: Some(1e308), ..setting() }).starts_with("laser_power 1e308 W")
+        );
         assert!(told(Setting { hatch_um: Some(-1.0), ..setting() }).contains("10 to 1000 um"));
         assert!(told(Setting { layer_um: Some(1.0), ..setting() }).contains("5 to 500 um"));
     }
@@ -262,6 +273,34 @@ mod tests {
         let bare = Setting { layer_um: Some(0.0), ..setting() };
         let condition = Condition::new(Alloy::Ss316L, Process::Lpbf, &bare).unwrap();
         assert_eq!(condition.layer_um, None);
+    }
+
+    #[test]
+    fn a_bed_not_given_is_the_machines_usual_one_then_that_of_process_and_alloy() {
+        let bed = |alloy, process, machine| {
+            Setting::default().with_usual(alloy, process, machine).bed_c.unwrap()
+        };
+        for (alloy, process, machine, expected) in [
+            (Alloy::Ss316L, Process::Lpbf, None, 80.0),
+            (Alloy::Ss316L, Process::Lpbf, Some(Machine::EosM290), 80.0),
+            (Alloy::Ti6Al4V, Process::Ebm, None, 700.0),
+            (Alloy::In718, Process::Ebm, None, 975.0),
+            (Alloy::Ti6Al4V, Process::Ebm, Some(Machine::ArcamQ20), 700.0),
+            (Alloy::In718, Process::Ebm, Some(Machine::ArcamQ20), 975.0),
+            (Alloy::Ss316L, Process::Ded, Some(Machine::LensDed), 25.0),
+        ] {
+            assert_eq!(bed(alloy, process, machine), expected, "{process} {alloy} {machine:?}");
+        }
+        let given = Setting { bed_c: Some(30.0), ..Setting::default() };
+        let given = given.with_usual(Alloy::Ss316L, Process::Lpbf, Some(Machine::EosM290));
+        assert_eq!(given.bed_c, Some(30.0));
+    }
+
+    #[test]
+    fn a_measurement_that_tells_no_bed_was_made_on_a_cold_plate() {
+        let bed = |alloy, process| Condition::new(alloy, process, &setting()).unwrap().bed_c();
+        assert_eq!(bed(Alloy::Ss316L, Process::Lpbf), 25.0);
+        assert_eq!(bed(Alloy::In718, Process::Ebm), 975.0);
     }
 
     #[test]

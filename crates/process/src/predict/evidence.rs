@@ -68,7 +68,7 @@ pub fn evidence(condition: &Condition, prediction: &Prediction) -> Evidence {
     let others = Alloy::ALL.into_iter().filter(|alloy| *alloy != condition.alloy);
     let tracks_of_others = others.map(around).sum();
     let support = match (tracks_of_alloy, tracks_of_others) {
-        _ if prediction.p_balling > 0.5 => Support::Balls,
+        _ if prediction.p_balling.is_some_and(|p| p > 0.5) => Support::Balls,
         (SUPPORT_FROM.., _) => Support::Tracks,
         (_, SUPPORT_FROM..) => Support::OtherAlloys,
         _ => Support::Beyond,

@@ -38,8 +38,8 @@ pub struct ProcessMap {
     pub lack_of_fusion: Grid,
     /// Of keyhole pores.
     pub keyhole: Grid,
-    /// Of balling.
-    pub balling: Grid,
+    /// Of balling, where it is predicted.
+    pub balling: Option<Grid>,
     /// What it rests on.
     pub validity: Validity,
 }
@@ -66,12 +66,13 @@ pub fn process_map(
     });
     let nodes: Vec<super::Prediction> = nodes?;
     let validity = nodes.first().map_or(Validity::Unvalidated, |node| node.validity);
-    let grid = |value: fn(&super::Prediction) -> f64| grid(nodes.iter().map(value).collect());
+    let grid_of = |value: fn(&super::Prediction) -> f64| grid(nodes.iter().map(value).collect());
+    let balling: Option<Vec<f64>> = nodes.iter().map(|node| node.p_balling).collect();
     Ok(ProcessMap {
         plane,
-        lack_of_fusion: grid(|node| node.p_lack_of_fusion.unwrap_or(1.0)),
-        keyhole: grid(|node| node.p_keyhole),
-        balling: grid(|node| node.p_balling),
+        lack_of_fusion: grid_of(|node| node.p_lack_of_fusion.unwrap_or(1.0)),
+        keyhole: grid_of(|node| node.p_keyhole),
+        balling: balling.map(grid),
         validity,
     })
 }
@@ -234,7 +235,8 @@ mod tests {
         let [fast, strong] = [map.keyhole.columns - 1, map.keyhole.rows - 1];
         assert!(map.lack_of_fusion.at(fast, 0) > 0.9 && map.lack_of_fusion.at(0, strong) < 0.1);
         assert!(map.keyhole.at(0, strong) > 0.9 && map.keyhole.at(fast, 0) < 0.1);
-        assert!(map.balling.at(fast, strong) > 0.9 && map.balling.at(0, 0) < 0.1);
+        let balling = map.balling.unwrap();
+        assert!(balling.at(fast, strong) > 0.9 && balling.at(0, 0) < 0.1);
         assert!(!map.keyhole.contours(0.5).is_empty());
         let bare = Setting { layer_um: Some(0.0), ..setting };
         let refused = process_map(&Predictor::new(0), asked, &bare, plane).unwrap_err();

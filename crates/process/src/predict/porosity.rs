@@ -6,6 +6,7 @@
 
 use super::draws::Imperfection;
 use crate::alloy::properties;
+use crate::boundaries::balls;
 use crate::expected::unmelted_share;
 use crate::{MeltPool, Nuisance, TrackFluctuation};
 use microdiff_domain::{Alloy, Process, ProcessParameters};
@@ -23,9 +24,6 @@ const KEYHOLE_SURVIVAL: f64 = 0.2;
 const UNRESOLVED: [f64; 2] = [1e-4, 6e-2];
 /// Standard deviation of the logarithm of the other pore fractions around their formulas. Chosen.
 const SHARE_LN_SD: f64 = 1.0;
-/// Length-to-width scale over which all tracks of one build begin to ball; as in
-/// [`crate::boundaries`].
-const BALLING_WIDTH_WITHIN_BUILD: f64 = 0.15;
 
 /// One track as far as pores depend on it.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +31,8 @@ pub(crate) struct PoreSource {
     pub(crate) alloy: Alloy,
     pub(crate) spot_um: f64,
     pub(crate) keyhole_number: f64,
-    pub(crate) length_to_width: f64,
+    /// As in [`balling`].
+    pub(crate) length_to_width: Option<f64>,
     pub(crate) hatch_um: f64,
     pub(crate) layer_um: f64,
 }
@@ -55,12 +54,17 @@ impl PoreShares {
     }
 }
 
-/// Probability that a track of this draw's build balls.
-pub(crate) fn balling(alloy: Alloy, length_to_width: f64, draw: &Imperfection) -> f64 {
+/// Probability that a track of this draw's build balls; none without the length over width, which
+/// beams that the criterion says nothing of do not have.
+pub(crate) fn balling(
+    alloy: Alloy,
+    length_to_width: Option<f64>,
+    draw: &Imperfection,
+) -> Option<f64> {
     let table = properties(alloy);
     let centre =
         table.balling_centre + table.balling_centre_sd * draw.balling_centre + draw.balling_scatter;
-    1.0 / (1.0 + (-(length_to_width - centre) / BALLING_WIDTH_WITHIN_BUILD).exp())
+    length_to_width.map(|ratio| balls(ratio, centre))
 }
 
 /// Keyhole number of this draw: absorptivity and properties are known to about 20 % together.
@@ -78,7 +82,8 @@ pub(crate) fn shares(source: &PoreSource, extent_um: [f64; 2], draw: &Imperfecti
         (1.0, 1.0)
     };
     let scale = (SHARE_LN_SD * draw.scale).exp();
-    let balls = balling(source.alloy, source.length_to_width, draw);
+    // As in the simulator, nothing balls where the criterion says nothing.
+    let balls = balling(source.alloy, source.length_to_width, draw).unwrap_or(0.0);
     PoreShares {
         lack_of_fusion: loose * scaled(calm, scale),
         balling: loose * balls * (scaled(balled, scale) - scaled(calm, scale)).max(0.0),

@@ -1,7 +1,9 @@
 //! `relative_density>=99,elongation>=10` → the bounds a setting has to keep.
 
 use super::error::TargetError;
+use crate::boundaries::has_balling_criterion;
 use crate::predict::Prediction;
+use microdiff_domain::{Process, shown};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -154,8 +156,13 @@ impl Property {
         )
     }
 
+    /// Whether it is predicted for a process, or computed.
+    pub(super) fn is_known_of(self, process: Process) -> bool {
+        self != Property::Balling || has_balling_criterion(process)
+    }
+
     /// Median and 90 % interval in a prediction, 5 % first; a single number is all three. `None` for
-    /// the build rate, which is not predicted.
+    /// the build rate, which is not predicted, and for balling where it is not.
     pub fn interval(self, prediction: &Prediction) -> Option<[f64; 3]> {
         let single = |value: f64| Some([value; 3]);
         let spread =
@@ -168,7 +175,7 @@ impl Property {
             Property::Elongation => prediction.elongation_pct.map(spread),
             Property::LackOfFusion => prediction.p_lack_of_fusion.and_then(single),
             Property::Keyhole => single(prediction.p_keyhole),
-            Property::Balling => single(prediction.p_balling),
+            Property::Balling => prediction.p_balling.and_then(single),
             Property::CoolingRate => single(prediction.cooling_rate_k_s),
             Property::Spacing => single(prediction.spacing_um),
             Property::BuildRate => None,
@@ -211,11 +218,7 @@ impl fmt::Display for Property {
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ", self.property, self.sense.sign())?;
-        match self.limit {
-            0.0 | 1e-4..1e6 => write!(f, "{}", self.limit)?,
-            far => write!(f, "{far:e}")?,
-        }
+        write!(f, "{} {} {}", self.property, self.sense.sign(), shown(self.limit))?;
         match self.property.unit() {
             "" => Ok(()),
             unit => write!(f, " {unit}"),

@@ -1,6 +1,6 @@
 use super::bound::Property;
 use crate::predict::ConditionError;
-use microdiff_domain::DomainError;
+use microdiff_domain::{DomainError, Process, shown};
 use thiserror::Error;
 
 /// Why a target cannot be searched for. The text is meant for the person who asked.
@@ -33,8 +33,8 @@ pub enum TargetError {
         text: String,
     },
     /// A value the property can never have.
-    #[error("target {property}: {value} is outside {low} to {high} {unit}",
-        unit = property.told_unit())]
+    #[error("target {property}: {} is outside {low} to {high} {unit}",
+        shown(*value), unit = property.told_unit())]
     OutOfRange {
         /// The property it bounds.
         property: Property,
@@ -57,6 +57,17 @@ pub enum TargetError {
         low: f64,
         /// Its upper bound.
         high: f64,
+    },
+    /// A property that is not predicted for the process.
+    #[error(
+        "target {property}: it is not predicted for {process}, because its criterion was measured on \
+         lasers in powder beds alone; leave the bound out"
+    )]
+    NotPredicted {
+        /// The property that is bounded.
+        property: Property,
+        /// The process that was asked about.
+        process: Process,
     },
     /// A number of candidates that is not searched for.
     #[error("{0} candidates are not searched for; give 1 to {most}", most = super::MOST_CANDIDATES)]

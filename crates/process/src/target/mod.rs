@@ -137,8 +137,9 @@ impl TargetRequest {
     /// Refuses what does not go together.
     ///
     /// # Errors
-    /// When process and alloy, machine, spot or known values contradict each other, or the number
-    /// of candidates is none that is searched for.
+    /// When process and alloy, machine, spot or known values contradict each other, a bound is on
+    /// what is not predicted for the process, or the number of candidates is none that is searched
+    /// for.
     pub fn check(&self) -> Result<(), TargetError> {
         self.process.check(self.alloy)?;
         if let Some(machine) = self.machine {
@@ -146,6 +147,11 @@ impl TargetRequest {
         }
         if let Some(spot) = self.spot {
             self.process.check_spot(spot)?;
+        }
+        let process = self.process;
+        let mut properties = self.target.bounds().iter().map(|bound| bound.property);
+        if let Some(property) = properties.find(|one| !one.is_known_of(process)) {
+            return Err(TargetError::NotPredicted { property, process });
         }
         if !(1..=MOST_CANDIDATES).contains(&self.top) {
             return Err(TargetError::Count(self.top));

@@ -54,14 +54,12 @@ impl Space {
             }
             Axis { range, step: step(*process, parameter), known: known.get(parameter) }
         });
-        let mut rest = Setting {
+        let rest = Setting {
             spot_um: spot.map(|spot| spot.get()),
             bed_c: known.get(Parameter::BedTemperature),
             ..Setting::default()
         }
-        .on(*machine);
-        let [_, usual_bed] = process.usual_spot_um_and_bed_c(*alloy);
-        rest.bed_c = rest.bed_c.or(Some(usual_bed));
+        .with_usual(*alloy, *process, *machine);
         Ok(Self { axes, rest, pair: (*alloy, *process) })
     }
 

@@ -163,6 +163,9 @@ fn other_processes_are_unvalidated_and_contradictions_are_refused() {
     let steel = request("relative_density>=95");
     let other = TargetRequest { machine: Some(Machine::LensDed), ..steel.clone() };
     assert!(refusal(other).contains("it runs ded, not lpbf"));
+    let target = "relative_density>=90,p_balling<=0.2".parse().unwrap();
+    let balling = refusal(TargetRequest { target, ..beam.clone() });
+    assert!(balling.contains("target p_balling: it is not predicted for ebm"), "{balling}");
     let pair = TargetRequest { alloy: Alloy::AlSi10Mg, ..beam };
     assert!(refusal(pair).contains("known: Ti-6Al-4V, IN718"));
     assert!(refusal(TargetRequest { top: 0, ..steel.clone() }).contains("give 1 to 50"));

@@ -23,14 +23,18 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
             })
         })
         .collect();
-    let model = app.engine.model();
+    let (model, pairs) = (app.engine.model(), app.engine.pairs());
+    // In the order of the domain, each once.
+    let alloys = Alloy::ALL.into_iter().filter(|alloy| pairs.iter().any(|pair| pair.1 == *alloy));
+    let processes =
+        Process::ALL.into_iter().filter(|process| pairs.iter().any(|pair| pair.0 == *process));
     Json(json!({ "models": [{
         "name": model.name,
         "model_type": model.model_type,
         "digest": model.digest,
         "simulator_version": model.simulator_version,
-        "alloys": Alloy::ALL.map(Alloy::name),
-        "processes": Process::ALL.map(Process::name),
+        "alloys": alloys.map(Alloy::name).collect::<Vec<_>>(),
+        "processes": processes.map(Process::name).collect::<Vec<_>>(),
         "evaluation": evaluation,
         "live_evaluation": app.quality.latest().as_ref().map(live),
     }]}))

@@ -181,7 +181,7 @@ impl ScanWriter {
     /// SHA-256 of the bytes so far, hexadecimal.
     #[must_use]
     pub fn sha256(&self) -> String {
-        crate::audit::hex(&self.hash.clone().finalize())
+        microdiff_domain::hex(&self.hash.clone().finalize())
     }
 
     /// Puts the whole scan on disk under its name; returns the name. After this it is durable.

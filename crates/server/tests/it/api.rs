@@ -219,6 +219,8 @@ async fn reference_routes_answer() {
     let (_, models) = server.get("/v1/models").await;
     assert_eq!(models["models"][0]["digest"].as_str().unwrap().len(), 64);
     assert!(!models["models"][0]["evaluation"].as_array().unwrap().is_empty());
+    assert_eq!(models["models"][0]["processes"], json!(["lpbf", "ebm", "ded"]));
+    assert_eq!(models["models"][0]["alloys"], json!(["Ti-6Al-4V", "316L", "IN718", "AlSi10Mg"]));
     let (_, alloys) = server.get("/v1/alloys").await;
     assert_eq!(alloys["alloys"].as_array().unwrap().len(), 4);
     assert_eq!(alloys["alloys"][0]["parameters"][0]["unit"], "W");

@@ -1,7 +1,7 @@
 //! The engines that tests run: the bundled model, and one that does what a test says.
 
 use microdiff_design::{DesignDocument, Designer, ModelSummary};
-use microdiff_domain::{Observer, Parameter, Phase};
+use microdiff_domain::{Alloy, Observer, Parameter, Phase, Process};
 use microdiff_server::jobs::JobRequest;
 use microdiff_server::problem::{Failure, FailureKind};
 use microdiff_server::{Accuracy, Canary, Engine, EngineFailure};
@@ -65,6 +65,10 @@ impl Engine for Scripted {
             digest: "0".repeat(64),
             simulator_version: "0".into(),
         }
+    }
+
+    fn pairs(&self) -> Vec<(Process, Alloy)> {
+        vec![(Process::Lpbf, Alloy::Ti6Al4V)]
     }
 
     fn accuracy(&self) -> Vec<Accuracy> {

@@ -7,7 +7,7 @@ use microdiff_design::{
     SetScore,
 };
 use microdiff_domain::descriptor::DESCRIPTORS;
-use microdiff_domain::{DESCRIPTOR_COUNT, DefectClass, Observer};
+use microdiff_domain::{Alloy, DESCRIPTOR_COUNT, DefectClass, Observer, Process};
 use microdiff_server::jobs::JobRequest;
 use microdiff_server::problem::{Failure, FailureKind};
 use microdiff_server::{Accuracy, Canary, Engine, EngineFailure, ValidationFacts};
@@ -66,6 +66,10 @@ fn reading(k: usize, index: usize, shift: f64) -> f64 {
 impl Engine for Watched {
     fn model(&self) -> ModelSummary {
         self.inner.model()
+    }
+
+    fn pairs(&self) -> Vec<(Process, Alloy)> {
+        self.inner.pairs()
     }
 
     fn accuracy(&self) -> Vec<Accuracy> {

@@ -57,7 +57,9 @@ fn conditions(table: &CsvTable, defaults: &Defaults) -> Result<Vec<Condition>, F
         }
         // A machine stands in only on rows of its own process.
         let machine = defaults.machine.filter(|machine| machine.process() == process);
-        let setting = setting.on(machine);
+        if machine.is_some() {
+            setting = setting.with_usual(alloy, process, machine);
+        }
         Condition::new(alloy, process, &setting).map_err(|error| {
             let named = columns.iter().find(|(quantity, ..)| *quantity == error.quantity());
             table.refuse(row, named.map_or("", |(_, name, _)| name), &error)

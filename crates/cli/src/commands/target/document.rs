@@ -1,6 +1,6 @@
 //! The answer as the document `microdiff.target/1`.
 
-use crate::commands::predict::basis;
+use crate::commands::predict::{BALLING_UNKNOWN, basis};
 use microdiff_domain::{Alloy, Machine, Parameter, Process};
 use microdiff_process::predict::{Evidence, Prediction, Validity};
 use microdiff_process::target::{
@@ -226,6 +226,9 @@ fn notes(request: &TargetRequest, answer: &TargetAnswer) -> Vec<String> {
             "{} has no interval: its bound is kept or not, without a doubt that would be known.",
             single.property
         ));
+    }
+    if answer.best.prediction.p_balling.is_none() {
+        notes.push(BALLING_UNKNOWN.to_owned());
     }
     if answer.fixed.spot_um.is_none() {
         notes.push("The spot is not given: all usual spots are averaged over.".to_owned());

@@ -9,7 +9,7 @@ use microdiff_process::predict::score::{
 };
 use microdiff_process::predict::{
     Condition, Interval, LN_DEPTH_SD, LN_WIDTH_SD, MEASURED_LAW, Predictor, Reference, Setting,
-    Track, TrackLaw, assumed_bed_c, evidence, reference_extent_um,
+    Track, TrackLaw, evidence, measured_bed_c, reference_extent_um,
 };
 use std::fmt::Write;
 use std::path::Path;
@@ -67,14 +67,15 @@ fn melt_pools(path: &Path) -> Result<Vec<Labelled>, Failure> {
             values[k].ok_or_else(|| table.refuse(row, columns[k].0, &"a number is needed"))
         };
         let assumed = table.cell(row, note).contains("unverified");
+        let alloy = alloy_of(&table, row, table.cell(row, alloy))?;
         let track = Track {
             source: table.cell(row, source).to_owned(),
             say: if assumed { SAY_OF_ASSUMED_SPOT } else { 1.0 },
-            alloy: alloy_of(&table, row, table.cell(row, alloy))?,
+            alloy,
             power_w: needed(0)?,
             speed_mm_s: needed(1)?,
             spot_um: needed(2)?,
-            bed_c: values[3].unwrap_or(assumed_bed_c(Process::Lpbf)),
+            bed_c: values[3].unwrap_or(measured_bed_c(alloy, Process::Lpbf)),
             width_um: values[4],
             depth_um: values[5],
         };
@@ -123,7 +124,7 @@ fn keyholes(path: &Path) -> Result<Vec<Track>, Failure> {
             power_w: absorbed,
             speed_mm_s: 1e3 * speed,
             spot_um: 2e6 * radius,
-            bed_c: assumed_bed_c(Process::Lpbf),
+            bed_c: measured_bed_c(alloy, Process::Lpbf),
             width_um: None,
             depth_um: Some(1e6 * depth),
         };
@@ -276,7 +277,7 @@ fn write_labels(text: &mut String, labelled: &[Labelled]) -> std::fmt::Result {
         let answer = predictor.predict(&condition);
         match label.as_str() {
             "" | "balling" if track.source.starts_with("Hofmann") => {
-                balling.push((answer.p_balling, label == "balling"));
+                balling.extend(answer.p_balling.map(|p| (p, label == "balling")));
             }
             "keyhole" | "transition" | "conduction" => {
                 keyhole.push((answer.p_keyhole, label == "keyhole"));

@@ -3,8 +3,8 @@
 //! A scan is judged by its normalised descriptors and by its appearance. Each of several distances
 //! from the simulations becomes a conformal p-value against held-out simulations (Vovk et al.
 //! 2005) and is divided by the distance's share of the false alarms; the smallest (Bonferroni,
-//! weighted) is reported. Whatever the distribution, at most 5 % of scans like the simulations are
-//! flagged. It does not see a fault that leaves descriptors and appearance ordinary.
+//! weighted) is reported. Whatever the distribution, at most [`FALSE_ALARM_RATE`] of scans like the
+//! simulations are flagged. It does not see a fault that leaves descriptors and appearance ordinary.
 //!
 //! A model trained on rows without an appearance judges by the descriptors alone.
 
@@ -20,8 +20,9 @@ use microdiff_domain::{APPEARANCE_COUNT, Appearance, DESCRIPTOR_COUNT};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Share of ordinary scans that may be flagged.
-pub const FALSE_ALARM_RATE: f64 = 0.05;
+/// Share of ordinary scans that are meant to be flagged: with the chance of which scans were held
+/// out, at most one in twenty.
+pub const FALSE_ALARM_RATE: f64 = 0.045;
 /// Nearest reference simulations averaged over. A choice.
 const NEIGHBOURS: usize = 5;
 /// Normalised values are held here: beyond it, farther says no more.

@@ -3,14 +3,14 @@
 use super::{Detector, Distance, Seen};
 use microdiff_domain::{APPEARANCE_COUNT, DESCRIPTOR_COUNT};
 
-/// Most reference simulations kept, and most held-out distances; bounds the bundle's size.
+/// Most reference simulations kept; bounds the bundle's size.
 const KEPT: usize = 1024;
 /// Weight of the round covariance in the shrunk one. A choice.
 const SHRINKAGE: f64 = 0.05;
 
 impl Detector {
-    /// From training scans and held-out scans, of either at most [`KEPT`], evenly spaced; it knows
-    /// the ordinary alone. Without the appearance of all of them, and of all that are shown, it
+    /// From training scans, of which at most [`KEPT`] are kept, evenly spaced, and held-out scans; it
+    /// knows the ordinary alone. Without the appearance of all of them, and of all that are shown, it
     /// judges by descriptors alone.
     pub(super) fn fit(train: &[Seen<'_>], held: &[Seen<'_>], shown: &[Seen<'_>]) -> Self {
         let mut detector =
@@ -37,7 +37,7 @@ impl Detector {
     /// A distance of held-out scans, rising.
     pub(super) fn held_out(&self, held: &[Seen<'_>], distance: impl Fn(&[f64]) -> f64) -> Vec<f32> {
         let one = |seen: &Seen<'_>| distance(&self.scan(&seen.0, seen.1)) as f32;
-        let mut all: Vec<f32> = spread(held).map(one).collect();
+        let mut all: Vec<f32> = held.iter().map(one).collect();
         all.sort_by(f32::total_cmp);
         all
     }

@@ -307,8 +307,16 @@ fn tensors(bytes: &[u8], manifest: &Manifest) -> Result<Tensors, DiffusionError>
     }
 }
 
+/// Weights of the networks that serve the detectors of all processes.
+const CLASSIFIER: &str = "ood.classifier";
+
 /// Named tensors with their shapes.
 type Named = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Takes a tensor out of the file where it has it.
+fn optional(all: &mut Named, name: &str, columns: usize) -> Result<Vec<f32>, DiffusionError> {
+    if all.contains_key(name) { take(all, name, columns) } else { Ok(Vec::new()) }
+}
 
 /// Takes a tensor of so many columns out of the file.
 fn take(all: &mut Named, name: &str, columns: usize) -> Result<Vec<f32>, DiffusionError> {
@@ -328,20 +336,18 @@ fn detectors(all: &mut Named, manifest: &Manifest) -> Result<Detectors, Diffusio
     let found: Vec<Option<Process>> = if has(None) { vec![None] } else { each.collect() };
     let list = found.into_iter().map(|process| Ok((process, detector(all, &prefix(process))?)));
     let list = list.collect::<Result<Vec<_>, DiffusionError>>()?;
-    Detectors::new(list, manifest.alloys.iter().map(|prior| prior.process))
+    let classifier = optional(all, CLASSIFIER, 1)?;
+    Detectors::new(list, classifier, manifest.alloys.iter().map(|prior| prior.process))
 }
 
 /// Takes one of them. What its training rows lacked is absent: appearance, foreign scans.
 fn detector(all: &mut Named, prefix: &str) -> Result<Detector, DiffusionError> {
-    let mut optional = |name: &str, columns: usize| {
-        let name = format!("{prefix}{name}");
-        if all.contains_key(&name) { take(all, &name, columns) } else { Ok(Vec::new()) }
-    };
+    let mut optional =
+        |name: &str, columns: usize| optional(all, &format!("{prefix}{name}"), columns);
     let scaling = optional("scaling", APPEARANCE_COUNT)?;
     let mut detector = Detector { scaling, ..Detector::default() };
     let columns = detector.columns();
     detector.bounds = optional("bounds", columns)?;
-    detector.classifier = optional("classifier", 1)?;
     for (distance, held) in Distance::ALL.into_iter().zip(&mut detector.held) {
         *held = optional(distance.tensor(), 1)?;
     }
@@ -372,7 +378,6 @@ pub(crate) fn weights(
             ("factor", DESCRIPTOR_COUNT, &detector.factor),
             ("reference", columns, &detector.reference),
             ("bounds", columns, &detector.bounds),
-            ("classifier", 1, &detector.classifier),
             ("scaling", APPEARANCE_COUNT, &detector.scaling),
         ];
         let held = Distance::ALL.into_iter().zip(&detector.held);
@@ -381,6 +386,9 @@ pub(crate) fn weights(
         for (name, columns, values) in arrays.into_iter().filter(|(.., v)| !v.is_empty()) {
             add(format!("{prefix}{name}"), columns, values);
         }
+    }
+    if !tensors.detectors.classifier.is_empty() {
+        add(CLASSIFIER.to_owned(), 1, &tensors.detectors.classifier);
     }
     for (prior, values) in priors.iter().zip(&tensors.priors) {
         add(prior.tensor(), PARAMETER_COUNT, values);

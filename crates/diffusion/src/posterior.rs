@@ -288,10 +288,9 @@ impl Model {
         normal: &[f64; microdiff_domain::DESCRIPTOR_COUNT],
         appearance: Option<&Appearance>,
     ) -> Result<OutOfDistribution, DiffusionError> {
-        let detector = self.parts.detectors.of(process).ok_or_else(|| {
+        self.parts.detectors.judge(process, normal, appearance).ok_or_else(|| {
             DiffusionError::bundle(format!("no out-of-distribution reference for {process}"))
-        })?;
-        Ok(detector.judge(normal, appearance))
+        })
     }
 
     fn check(&self, observation: &Observation) -> Result<(), DiffusionError> {

@@ -54,8 +54,8 @@ fn write_foreign(text: &mut String, trial: &Trial, model: &ModelSummary) -> Resu
             writeln!(text, "| {name} | {shown} | {scans} | {flagged} | {refused} | {caught:.1} % |")
         };
         line(outcome.kind.name(), shown, outcome.all)?;
-        if let Some(possible) = outcome.possible {
-            line("– of them with a size that ordinary scans have", "", possible)?;
+        if let Some((name, counts)) = outcome.kind.subset().zip(outcome.subset) {
+            line(&format!("– of them {name}"), "", counts)?;
         }
     }
     writeln!(

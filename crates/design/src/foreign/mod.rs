@@ -23,7 +23,7 @@ pub(crate) use trial::run;
 pub use trial::{Counts, Outcome, Trial};
 
 /// What is wrong with a scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Foreign {
     /// Hexagonal cells with walls along the build direction.
@@ -62,6 +62,12 @@ pub enum Foreign {
     Boxes,
     /// Balls of metal in void.
     Beads,
+    /// Balls of void that are drawn out or pressed flat, each in its own direction.
+    Ellipsoids,
+    /// Straight round voids in every direction.
+    Rods,
+    /// Cells of a jittered grid, each metal or void.
+    Mosaic,
     /// Noise of several lengths.
     Octaves,
     /// Cubes of one grey each.
@@ -94,13 +100,16 @@ impl Foreign {
 
     /// Textures and noises that a model is shown in place of those it is tried on, which stay
     /// unseen.
-    pub const STAND_INS: [Foreign; 9] = [
+    pub const STAND_INS: [Foreign; 12] = [
         Foreign::Sponge,
         Foreign::Grains,
         Foreign::Struts,
         Foreign::Plates,
         Foreign::Boxes,
         Foreign::Beads,
+        Foreign::Ellipsoids,
+        Foreign::Rods,
+        Foreign::Mosaic,
         Foreign::Octaves,
         Foreign::Blocks,
         Foreign::Streaks,
@@ -120,8 +129,15 @@ impl Foreign {
         }
     }
 
-    fn misstates_size(self) -> bool {
-        self.voxel_factor() != 1.0
+    /// What sets some of its scans apart, which are counted once more.
+    pub fn subset(self) -> Option<&'static str> {
+        match self {
+            Foreign::VoxelTimesThree | Foreign::VoxelOverThree => {
+                Some("with a size that ordinary scans have")
+            }
+            Foreign::WideHatch => Some("at least two tracks wide"),
+            _ => None,
+        }
     }
 
     /// In words.
@@ -145,6 +161,9 @@ impl Foreign {
             Foreign::Plates => "plates",
             Foreign::Boxes => "boxes",
             Foreign::Beads => "beads",
+            Foreign::Ellipsoids => "ellipsoids",
+            Foreign::Rods => "rods",
+            Foreign::Mosaic => "mosaic",
             Foreign::Octaves => "noise of several lengths",
             Foreign::Blocks => "blocks",
             Foreign::Streaks => "streaks",
@@ -159,6 +178,8 @@ pub(crate) struct ForeignScan {
     pub voxels: Voxels,
     /// The voxel size announced, which may be wrong.
     pub voxel_size: VoxelSize,
+    /// Whether it is of its kind's [`Foreign::subset`].
+    pub in_subset: bool,
 }
 
 /// Draws scan `index` of a kind; the same whatever else is drawn.
@@ -188,7 +209,10 @@ fn made(
         | Foreign::Struts
         | Foreign::Plates
         | Foreign::Boxes
-        | Foreign::Beads => scanned(shown::metal(kind, shape, rng), &ordinary)?,
+        | Foreign::Beads
+        | Foreign::Ellipsoids
+        | Foreign::Rods
+        | Foreign::Mosaic => scanned(shown::metal(kind, shape, rng), &ordinary)?,
         Foreign::VoxelTimesThree | Foreign::VoxelOverThree | Foreign::WideHatch => {
             voxel_size = err(kind, &mut ordinary, rng)?;
             scan_of(&ordinary)?.voxels
@@ -201,7 +225,18 @@ fn made(
         | Foreign::Blocks
         | Foreign::Streaks => Voxels::U16(Volume::new(shape, noise::grey(kind, shape, rng)?)?),
     };
-    Ok(ForeignScan { process, voxels, voxel_size })
+    let in_subset = match kind {
+        Foreign::VoxelTimesThree | Foreign::VoxelOverThree => {
+            let [low, high] = voxel_um(process);
+            (low..=high).contains(&voxel_size.get())
+        }
+        Foreign::WideHatch => {
+            let narrowest = shape[1].min(shape[2]) as f64 * voxel_size.get();
+            narrowest >= 2.0 * ordinary.case.parameters.hatch_spacing.get()
+        }
+        _ => false,
+    };
+    Ok(ForeignScan { process, voxels, voxel_size, in_subset })
 }
 
 /// Makes a mistake in an ordinary request; returns the voxel size to announce.
@@ -218,8 +253,8 @@ fn err(
     Ok(VoxelSize::micrometres(kind.voxel_factor() * ordinary.voxel_size.get())?)
 }
 
-/// Rows of foreign scans that a model is shown: [`Foreign::MISTAKES`] in turn, and every third a
-/// stand-in of [`Foreign::STAND_INS`]. A wrong voxel size is one of those that ordinary scans have,
+/// Rows of foreign scans that a model is shown: one of [`Foreign::MISTAKES`] and one of
+/// [`Foreign::STAND_INS`] in turn. A wrong voxel size is one of those that ordinary scans have,
 /// so that it does not give itself away. What a row says of the part is what its scan was made from;
 /// of a texture it says nothing. Row `i` is the same whatever the count and the number of threads; a
 /// scan the analysis cannot use is drawn again. `progress` hears how many are done.
@@ -229,10 +264,10 @@ pub fn simulate_shown(
     progress: &mut dyn FnMut(usize),
 ) -> Result<RowSet, DesignError> {
     collect_rows(count, progress, |index, attempt| {
-        let kind = shown_kind(index);
+        let (kind, turn) = shown_kind(index);
         // The generators of later attempts lie beyond any index.
         let rng = &mut generator(kind, index + (attempt << 24), seed);
-        let pair = pair_for(kind, index);
+        let pair = pair_for(kind, turn);
         let mut ordinary = request(pair, rng)?;
         let [low, high] = voxel_um(pair.0);
         while !(low..=high).contains(&(kind.voxel_factor() * ordinary.voxel_size.get())) {
@@ -245,29 +280,24 @@ pub fn simulate_shown(
     })
 }
 
-/// Two mistakes, then a stand-in.
-fn shown_kind(index: usize) -> Foreign {
-    let (round, place) = (index / 3, index % 3);
-    match place {
-        2 => Foreign::STAND_INS[round % Foreign::STAND_INS.len()],
-        _ => Foreign::MISTAKES[(2 * round + place) % Foreign::MISTAKES.len()],
-    }
-}
-
-/// Whether ordinary scans of the process have voxels of the announced size.
-fn is_ordinary_size(scan: &ForeignScan) -> bool {
-    let [low, high] = voxel_um(scan.process);
-    (low..=high).contains(&scan.voxel_size.get())
+/// The kind of scan `index` that is shown, and how many of the kind come before it: every kind is
+/// to meet every process and alloy.
+fn shown_kind(index: usize) -> (Foreign, usize) {
+    let (round, place) = (index / 2, index % 2);
+    let kinds: &[Foreign] = if place == 0 { &Foreign::MISTAKES } else { &Foreign::STAND_INS };
+    (kinds[round % kinds.len()], round / kinds.len())
 }
 
 /// The process and alloy of scan `index`: all in turn, but tracks too far apart only where they can
 /// be set three times as far apart as the prior's widest.
 fn pair_for(kind: Foreign, index: usize) -> (Process, Alloy) {
-    let settable = |(process, alloy): &(Process, Alloy)| {
-        let widest = Parameter::HatchSpacing.range(*process, *alloy).high;
-        kind != Foreign::WideHatch || 3.0 * widest <= HatchSpacing::HIGH
-    };
-    (index..).map(pair).find(settable).unwrap_or(pair(index))
+    let suits = |pair: &(Process, Alloy)| kind != Foreign::WideHatch || takes_wide_hatch(*pair);
+    (index..).map(pair).find(suits).unwrap_or(pair(index))
+}
+
+/// Whether tracks can be set three times as far apart as the prior's widest.
+fn takes_wide_hatch((process, alloy): (Process, Alloy)) -> bool {
+    3.0 * Parameter::HatchSpacing.range(process, alloy).high <= HatchSpacing::HIGH
 }
 
 /// The generator of one scan.
@@ -291,6 +321,7 @@ fn scanned(metal: Vec<f32>, ordinary: &SimulationRequest) -> Result<Voxels, Desi
 mod tests {
     use super::*;
     use microdiff_imaging::{AnalysisOptions, Scan, analyze};
+    use std::collections::HashMap;
 
     #[test]
     fn a_seed_decides_and_only_the_announced_voxel_is_wrong() {
@@ -318,7 +349,7 @@ mod tests {
             for kind in Foreign::TRIED.into_iter().take(5) {
                 check(kind, index, textures::metal(kind, shape, &mut generator(kind, index, 11)));
             }
-            for kind in Foreign::STAND_INS.into_iter().take(6) {
+            for kind in Foreign::STAND_INS.into_iter().take(9) {
                 check(kind, index, shown::metal(kind, shape, &mut generator(kind, index, 11)));
             }
         }
@@ -326,7 +357,7 @@ mod tests {
 
     #[test]
     fn noises_that_are_shown_have_unit_variance() {
-        for kind in Foreign::STAND_INS.into_iter().skip(6) {
+        for kind in Foreign::STAND_INS.into_iter().skip(9) {
             let field = shown::field(kind, [30, 40, 50], &mut generator(kind, 0, 11)).unwrap();
             let square = field.iter().map(|value| value * value).sum::<f32>() / field.len() as f32;
             assert!((0.5..1.6).contains(&square), "{}: {square}", kind.name());
@@ -337,12 +368,17 @@ mod tests {
     fn what_is_shown_is_drawn_in_turn_and_of_an_ordinary_size() {
         let rows = simulate_shown(6, 3, &mut |_| {}).unwrap().rows;
         assert_eq!(rows, simulate_shown(8, 3, &mut |_| {}).unwrap().rows[..6]);
-        let kinds: Vec<Foreign> = (0..54).map(shown_kind).collect();
-        for kind in Foreign::MISTAKES {
-            assert_eq!(kinds.iter().filter(|shown| **shown == kind).count(), 12);
+        let mut met: HashMap<Foreign, Vec<(Process, Alloy)>> = HashMap::new();
+        let pairs: Vec<(Process, Alloy)> = Process::pairs().collect();
+        for (kind, turn) in (0..600).map(shown_kind) {
+            met.entry(kind).or_default().push(pair_for(kind, turn));
         }
-        for kind in Foreign::STAND_INS {
-            assert_eq!(kinds.iter().filter(|shown| **shown == kind).count(), 2);
+        for kind in Foreign::MISTAKES.into_iter().chain(Foreign::STAND_INS) {
+            let can_meet =
+                |pair: &&(Process, Alloy)| kind != Foreign::WideHatch || takes_wide_hatch(**pair);
+            let missed: Vec<_> =
+                pairs.iter().filter(can_meet).filter(|pair| !met[&kind].contains(pair)).collect();
+            assert!(missed.is_empty(), "{} never meets {missed:?}", kind.name());
         }
         for row in rows {
             let [low, high] = voxel_um(row.process).map(f64::ln);

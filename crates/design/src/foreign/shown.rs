@@ -7,7 +7,7 @@ use super::textures::{Surface, balls, between, cell_edge, direction, rendered, w
 use crate::DesignError;
 use crate::simulated::log_uniform;
 use rand::Rng;
-use std::f64::consts::TAU;
+use std::f64::consts::{PI, TAU};
 
 /// Most octaves of blur in a noise.
 const OCTAVES: usize = 4;
@@ -21,6 +21,9 @@ pub(super) fn metal(kind: Foreign, shape: [usize; 3], rng: &mut impl Rng) -> Vec
         Foreign::Struts => struts(cell, rng),
         Foreign::Plates => plates(cell, rng),
         Foreign::Boxes => boxes(cell, rng),
+        Foreign::Ellipsoids => ellipsoids(cell, rng),
+        Foreign::Rods => rods(cell, shape, rng),
+        Foreign::Mosaic => mosaic(cell, rng),
         _ => {
             let mut metal = balls(cell, shape, [0.5, 0.85], rng);
             metal.iter_mut().for_each(|share| *share = 1.0 - *share);
@@ -62,24 +65,96 @@ fn grains(cell: f64, rng: &mut impl Rng) -> Surface {
     let width = cell * between(rng, 0.08, 0.3);
     let sign = if rng.next_u32().is_multiple_of(2) { 1.0 } else { -1.0 };
     Box::new(move |at| {
-        let home = at.map(|x| (x / cell).floor() as i64);
-        let mut nearest = [f64::INFINITY; 2];
-        for step in 0..27i64 {
-            let corner =
-                [home[0] + step / 9 - 1, home[1] + step / 3 % 3 - 1, home[2] + step % 3 - 1];
-            let mut square = 0.0;
-            for axis in 0..3 {
-                let place = cell * (corner[axis] as f64 + hashed(corner, axis, salt));
-                square += (at[axis] - place).powi(2);
-            }
-            if square < nearest[0] {
-                nearest = [square, nearest[0]];
-            } else {
-                nearest[1] = nearest[1].min(square);
-            }
+        let [(nearest, _), (second, _)] = nearest_cells(at, cell, salt);
+        sign * ((second - nearest) / 2.0 - width / 2.0)
+    })
+}
+
+/// Cells of a jittered grid, each metal or void.
+fn mosaic(cell: f64, rng: &mut impl Rng) -> Surface {
+    let salt: u64 = rng.next_u64();
+    let void = between(rng, 0.15, 0.6);
+    Box::new(move |at| {
+        let [(nearest, home), (second, next)] = nearest_cells(at, cell, salt);
+        let is_metal = |corner: [i64; 3]| hashed(corner, 3, salt) >= void;
+        let wall = if is_metal(home) == is_metal(next) { cell } else { (second - nearest) / 2.0 };
+        if is_metal(home) { wall } else { -wall }
+    })
+}
+
+/// Distance to the two nearest points of a jittered grid, each with its corner.
+fn nearest_cells(at: [f64; 3], cell: f64, salt: u64) -> [(f64, [i64; 3]); 2] {
+    let home = at.map(|x| (x / cell).floor() as i64);
+    let mut nearest = [(f64::INFINITY, home); 2];
+    for corner in around(home) {
+        let mut square = 0.0;
+        for axis in 0..3 {
+            let place = cell * (corner[axis] as f64 + hashed(corner, axis, salt));
+            square += (at[axis] - place).powi(2);
         }
-        let wall = (nearest[1].sqrt() - nearest[0].sqrt()) / 2.0;
-        sign * (wall - width / 2.0)
+        if square < nearest[0].0 {
+            nearest = [(square, corner), nearest[0]];
+        } else if square < nearest[1].0 {
+            nearest[1] = (square, corner);
+        }
+    }
+    nearest.map(|(square, corner)| (square.sqrt(), corner))
+}
+
+/// A corner of a grid and its 26 neighbours.
+fn around(home: [i64; 3]) -> impl Iterator<Item = [i64; 3]> {
+    (0..27i64).map(move |step| {
+        [home[0] + step / 9 - 1, home[1] + step / 3 % 3 - 1, home[2] + step % 3 - 1]
+    })
+}
+
+/// Voids in some of the cells of a jittered grid, each a ball drawn out or pressed flat along a
+/// direction of its own.
+fn ellipsoids(cell: f64, rng: &mut impl Rng) -> Surface {
+    let salt: u64 = rng.next_u64();
+    let stretch = 2f64.powf(between(rng, -1.5, 1.5));
+    let radius = cell * between(rng, 0.3, 0.6) / stretch.max(1.0).sqrt();
+    let share = between(rng, 0.4, 1.0);
+    Box::new(move |at| {
+        let home = at.map(|x| (x / cell).floor() as i64);
+        let gap = |corner: [i64; 3]| {
+            if hashed(corner, 3, salt) > share {
+                return cell;
+            }
+            let (cos, angle) = (2.0 * hashed(corner, 4, salt) - 1.0, TAU * hashed(corner, 5, salt));
+            let sin = (1.0 - cos * cos).sqrt();
+            let axis = [cos, sin * angle.sin(), sin * angle.cos()];
+            let off: [f64; 3] = std::array::from_fn(|i| {
+                at[i] - cell * (corner[i] as f64 + hashed(corner, i, salt))
+            });
+            let run: f64 = (0..3).map(|i| axis[i] * off[i]).sum();
+            let square: f64 = off.iter().map(|x| x * x).sum();
+            ((square - run * run).max(0.0) + (run / stretch).powi(2)).sqrt() - radius
+        };
+        around(home).map(gap).fold(cell, f64::min)
+    })
+}
+
+/// Straight round voids, each through a place and in a direction of its own.
+fn rods(cell: f64, shape: [usize; 3], rng: &mut impl Rng) -> Surface {
+    let radius = cell * between(rng, 0.2, 0.45);
+    let void = between(rng, 0.1, 0.5);
+    // A line through a place in the scan runs about as far as the scan is wide; what overlaps is
+    // counted once (Torquato 2002, 5.1).
+    let edge = shape.map(|n| n as f64);
+    let space: f64 = edge.iter().product();
+    let rod = PI * radius * radius * space.cbrt();
+    let count = (-(1.0 - void).ln() * space / rod).ceil().max(1.0) as usize;
+    let lines: Vec<([f64; 3], [f64; 3])> =
+        (0..count).map(|_| (edge.map(|n| between(rng, 0.0, n)), direction(rng))).collect();
+    Box::new(move |at| {
+        let off_line = |(place, along): &([f64; 3], [f64; 3])| {
+            let off: [f64; 3] = std::array::from_fn(|i| at[i] - place[i]);
+            let run: f64 = (0..3).map(|i| along[i] * off[i]).sum();
+            off.iter().map(|x| x * x).sum::<f64>() - run * run
+        };
+        let square = lines.iter().map(off_line).fold(f64::INFINITY, f64::min);
+        square.max(0.0).sqrt() - radius
     })
 }
 

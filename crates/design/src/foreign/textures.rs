@@ -136,9 +136,9 @@ pub(super) fn direction(rng: &mut impl Rng) -> [f64; 3] {
     [cos, sin * angle.sin(), sin * angle.cos()]
 }
 
-fn checkerboard(cell: f64, rng: &mut impl Rng) -> Surface {
-    let edge = cell / 2.0;
-    let offset: [f64; 3] = std::array::from_fn(|_| between(rng, 0.0, cell));
+/// Cubes as wide as a cell: half as wide, the blur of most scanners would leave one grey of them.
+fn checkerboard(edge: f64, rng: &mut impl Rng) -> Surface {
+    let offset: [f64; 3] = std::array::from_fn(|_| between(rng, 0.0, 2.0 * edge));
     Box::new(move |at| {
         // Within its cube a voxel is as far from the surface as from the nearest face.
         let (mut parity, mut nearest) = (0.0, f64::INFINITY);

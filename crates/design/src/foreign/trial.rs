@@ -1,6 +1,6 @@
 //! The trial: how many foreign scans of each kind a model flags.
 
-use super::{Foreign, ForeignScan, draw, is_ordinary_size};
+use super::{Foreign, ForeignScan, draw};
 use crate::DesignError;
 use microdiff_diffusion::Model;
 use microdiff_diffusion::rows::Row;
@@ -28,8 +28,8 @@ pub struct Outcome {
     pub shown: bool,
     /// All of its scans.
     pub all: Counts,
-    /// Of a wrong voxel size, the scans whose announced size is one that ordinary scans have.
-    pub possible: Option<Counts>,
+    /// Those of its [`Foreign::subset`].
+    pub subset: Option<Counts>,
 }
 
 /// What became of some scans.
@@ -79,19 +79,19 @@ pub(crate) fn run(
     for kind in Foreign::TRIED {
         let one = |index: usize| {
             let scan = draw(kind, index, seed)?;
-            Ok((judge(model, &scan)?, is_ordinary_size(&scan)))
+            Ok((judge(model, &scan)?, scan.in_subset))
         };
         let verdicts: Result<Vec<(Verdict, bool)>, DesignError> =
             (0..count).into_par_iter().map(one).collect();
-        let (mut all, mut possible) = (Counts::default(), Counts::default());
-        for (verdict, ordinary_size) in verdicts? {
+        let (mut all, mut subset) = (Counts::default(), Counts::default());
+        for (verdict, in_subset) in verdicts? {
             all.add(verdict);
-            if ordinary_size {
-                possible.add(verdict);
+            if in_subset {
+                subset.add(verdict);
             }
         }
-        let possible = kind.misstates_size().then_some(possible);
-        let outcome = Outcome { kind, shown: kind.is_shown(), all, possible };
+        let subset = kind.subset().map(|_| subset);
+        let outcome = Outcome { kind, shown: kind.is_shown(), all, subset };
         outcomes.push(outcome);
         progress(outcomes.len(), Foreign::TRIED.len());
     }

@@ -1,29 +1,39 @@
 //! One detector for each process: a scan ordinary for one process, as of deposited tracks a
-//! millimetre apart, is foreign for another.
+//! millimetre apart, is foreign for another. The networks beside them serve all processes.
 
-use super::Detector;
 #[cfg(any(test, feature = "train"))]
 use super::Seen;
+use super::classifier::{Classifier, inputs};
+use super::{Detector, Distance, Normal, OutOfDistribution};
 use crate::DiffusionError;
-use microdiff_domain::Process;
+use microdiff_domain::{Appearance, Process};
 
 /// The detectors of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Detectors {
     /// Each with its process; with none, it is that of all processes.
     list: Vec<(Option<Process>, Detector)>,
+    /// Weights of the networks that were shown foreign scans, or nothing.
+    pub(crate) classifier: Vec<f32>,
 }
 
 impl Detectors {
-    /// Refuses a damaged detector, and a process of the model that has none.
+    /// Refuses a damaged detector or classifier, and a process of the model that has no detector.
     pub(crate) fn new(
         list: Vec<(Option<Process>, Detector)>,
+        classifier: Vec<f32>,
         mut processes: impl Iterator<Item = Process>,
     ) -> Result<Self, DiffusionError> {
         for (_, detector) in &list {
             detector.check()?;
+            let asked = !detector.held[Distance::Shown as usize].is_empty();
+            let weights = Classifier::new(detector.columns()).weights();
+            let whole = classifier.len() == weights && classifier.iter().all(|w| w.is_finite());
+            if asked && !whole {
+                return Err(DiffusionError::bundle("the out-of-distribution networks are damaged"));
+            }
         }
-        let detectors = Self { list };
+        let detectors = Self { list, classifier };
         if let Some(process) = processes.find(|process| detectors.of(*process).is_none()) {
             let text = format!("no out-of-distribution reference for {process}");
             return Err(DiffusionError::bundle(text));
@@ -31,10 +41,26 @@ impl Detectors {
         Ok(detectors)
     }
 
-    /// The detector for a process.
-    pub(crate) fn of(&self, process: Process) -> Option<&Detector> {
-        let fits = |of: &Option<Process>| of.is_none_or(|of| of == process);
-        self.list.iter().find(|(of, _)| fits(of)).map(|(_, detector)| detector)
+    /// Judges one scan; nothing where the process has no detector.
+    pub(crate) fn judge(
+        &self,
+        process: Process,
+        normal: &Normal,
+        appearance: Option<&Appearance>,
+    ) -> Option<OutOfDistribution> {
+        let (of, detector) = self.of(process)?;
+        let scan = detector.scan(normal, appearance);
+        Some(detector.judge(&scan, self.clearness(*of, &scan)))
+    }
+
+    /// The detector for a process, with what it is of.
+    fn of(&self, process: Process) -> Option<&(Option<Process>, Detector)> {
+        self.list.iter().find(|(of, _)| of.is_none_or(|of| of == process))
+    }
+
+    /// How clearly a scan is one of those shown.
+    fn clearness(&self, process: Option<Process>, scan: &[f64]) -> f64 {
+        Classifier::new(scan.len()).clearness(&self.classifier, &inputs(process, scan))
     }
 
     /// Each detector with the beginning of its tensors' names.
@@ -65,7 +91,36 @@ impl Detectors {
         } else {
             vec![one(None)]
         };
-        Self { list }
+        let mut detectors = Self { list, classifier: Vec::new() };
+        let sides = [train, shown].map(|of| detectors.inputs(of));
+        if let Some(row) = sides[1].first() {
+            let columns = row.len() - Process::ALL.len();
+            detectors.classifier = Classifier::new(columns).fit([&sides[0], &sides[1]]);
+            detectors.hold_shown(held);
+        }
+        detectors
+    }
+
+    /// Scans of every detector as the networks take them.
+    #[cfg(any(test, feature = "train"))]
+    fn inputs<'a>(&self, of: &dyn Fn(Option<Process>) -> Vec<Seen<'a>>) -> Vec<Vec<f32>> {
+        let rows = |(process, detector): &(Option<Process>, Detector)| {
+            let row = |seen: &Seen<'a>| inputs(*process, &detector.scan(&seen.0, seen.1));
+            of(*process).iter().map(row).collect::<Vec<_>>()
+        };
+        self.list.iter().flat_map(rows).collect()
+    }
+
+    /// Keeps what the networks say of held-out scans.
+    #[cfg(any(test, feature = "train"))]
+    fn hold_shown<'a>(&mut self, held: &dyn Fn(Option<Process>) -> Vec<Seen<'a>>) {
+        let shown = |(process, detector): &(Option<Process>, Detector)| {
+            detector.held_out(&held(*process), |scan| self.clearness(*process, scan))
+        };
+        let all: Vec<Vec<f32>> = self.list.iter().map(shown).collect();
+        for ((_, detector), shown) in self.list.iter_mut().zip(all) {
+            detector.held[Distance::Shown as usize] = shown;
+        }
     }
 }
 
@@ -97,9 +152,10 @@ mod tests {
 
     #[test]
     fn what_is_ordinary_for_one_process_is_foreign_for_another() {
-        let detectors = Detectors::new(fitted(100).list, Process::ALL.into_iter().take(1)).unwrap();
+        let processes = Process::ALL.into_iter().take(1);
+        let detectors = Detectors::new(fitted(100).list, Vec::new(), processes).unwrap();
         let flagged = |process: Process, place: f64| {
-            detectors.of(process).unwrap().judge(&[place + 0.5; DESCRIPTOR_COUNT], None).flagged
+            detectors.judge(process, &[place + 0.5; DESCRIPTOR_COUNT], None).unwrap().flagged
         };
         assert!(flagged(Process::Ded, 0.0) && flagged(Process::Lpbf, 20.0));
         assert!(detectors.of(Process::Ebm).is_none());
@@ -111,7 +167,7 @@ mod tests {
         let shared = fitted(1000);
         assert_eq!(shared.list.len(), 1);
         assert!(shared.of(Process::Ebm).is_some());
-        let text = Detectors::new(fitted(100).list, Process::ALL.into_iter());
+        let text = Detectors::new(fitted(100).list, Vec::new(), Process::ALL.into_iter());
         let text = text.unwrap_err().to_string();
         assert!(text.contains("no out-of-distribution reference for ebm"), "{text}");
     }

@@ -1,21 +1,26 @@
-//! A small network that tells scans shown as foreign from ordinary ones, by descriptors and
-//! appearance. It knows what it was shown and whatever resembles that; the distances beside it
-//! know the ordinary alone.
+//! Small networks that tell scans shown as foreign from ordinary ones, by process, descriptors and
+//! appearance. They know what they were shown and whatever resembles that; the distances beside
+//! them know the ordinary alone. All processes share them, so that each learns from what was shown
+//! to the others.
 
 use crate::affine::Affine;
 use crate::kernels::InstructionSet;
 use crate::layers::{Dense, Layout, Tools, activate};
+use microdiff_domain::Process;
 
+/// Networks, alike but for their seeds: what they have not seen they judge differently, so their
+/// mean is steadier there than any of them (Lakshminarayanan et al. 2017).
+const MEMBERS: usize = 5;
 /// Values in a hidden layer.
 const WIDTH: usize = 64;
 /// Scaled values are held here: a network says nothing sensible of what lies far beyond all it saw.
 const LIMIT: f64 = 8.0;
 
-/// The layers over one flat list of weights.
+/// The layers of each network over a flat list of weights.
 pub(super) struct Classifier {
     layers: [Dense; 3],
-    /// Weights in all, padding included.
-    pub(super) length: usize,
+    /// Weights of one network, padding included.
+    length: usize,
 }
 
 /// Values of one pass: of each layer, and of the two hidden ones after the activation.
@@ -27,22 +32,32 @@ pub(super) struct Pass {
 }
 
 impl Classifier {
-    /// For scans of so many values.
+    /// For scans of so many columns.
     pub(super) fn new(columns: usize) -> Self {
         let mut layout = Layout::default();
         let layers = [
-            layout.dense("first", columns, WIDTH),
+            layout.dense("first", Process::ALL.len() + columns, WIDTH),
             layout.dense("second", WIDTH, WIDTH),
             layout.dense("odds", WIDTH, 1),
         ];
         Self { layers, length: layout.length }
     }
 
-    /// How clearly a scan is one of those shown: ln(1 + odds), which is never below 0.
-    pub(super) fn clearness(&self, weights: &[f32], scan: &[f64]) -> f64 {
-        let mut pass = Pass::default();
-        self.forward(InstructionSet::detect(), weights, &inputs(scan), &mut pass);
-        let ln_odds = f64::from(pass.outputs[2][0]);
+    /// Weights of all networks.
+    pub(super) fn weights(&self) -> usize {
+        MEMBERS * self.length
+    }
+
+    /// How clearly a scan is one of those shown: ln(1 + odds), which is never below 0; the odds by
+    /// the mean of their logarithms.
+    pub(super) fn clearness(&self, weights: &[f32], inputs: &[f32]) -> f64 {
+        let (set, mut pass) = (InstructionSet::detect(), Pass::default());
+        let mut sum = 0.0;
+        for weights in weights.chunks_exact(self.length) {
+            self.forward(set, weights, inputs, &mut pass);
+            sum += f64::from(pass.outputs[2][0]);
+        }
+        let ln_odds = sum / MEMBERS as f64;
         // ln(1 + exp(x)), which exp(x) itself would overflow.
         ln_odds.max(0.0) + (-ln_odds.abs()).exp().ln_1p()
     }
@@ -59,14 +74,16 @@ impl Classifier {
     }
 }
 
-/// A scan's columns as the network takes them.
-fn inputs(scan: &[f64]) -> Vec<f32> {
-    scan.iter().map(|value| value.clamp(-LIMIT, LIMIT) as f32).collect()
+/// A scan's process, where it is told, and columns as the networks take them.
+pub(super) fn inputs(process: Option<Process>, scan: &[f64]) -> Vec<f32> {
+    let is = |other: Process| f32::from(process == Some(other));
+    let columns = scan.iter().map(|value| value.clamp(-LIMIT, LIMIT) as f32);
+    Process::ALL.into_iter().map(is).chain(columns).collect()
 }
 
 #[cfg(any(test, feature = "train"))]
 mod fit {
-    use super::{Classifier, Pass, inputs};
+    use super::{Classifier, MEMBERS, Pass};
     use crate::kernels::{InstructionSet, silu_gradient};
     use crate::layers::Tools;
     use crate::optimiser::{Optimiser, Schedule};
@@ -76,18 +93,18 @@ mod fit {
     /// Scans of either side in a step.
     pub(super) const HALF: usize = 128;
     const SCHEDULE: Schedule =
-        Schedule { rate: 2e-3, steps: 4000, decay: 0.05, clip: 1.0, average: 0.999 };
-    /// Seed of weights and batches.
-    const SEED: u64 = 1;
+        Schedule { rate: 2e-3, steps: 2000, decay: 0.05, clip: 1.0, average: 0.999 };
 
     impl Classifier {
-        /// Weights fitted to scans of either side, by the logistic loss of batches of which half
-        /// are foreign.
-        pub(in crate::outlier) fn fit(&self, sides: [&[Vec<f64>]; 2]) -> Vec<f32> {
+        /// Weights of all networks, fitted to the inputs of either side, by the logistic loss of
+        /// batches of which half are foreign.
+        pub(in crate::outlier) fn fit(&self, sides: [&[Vec<f32>]; 2]) -> Vec<f32> {
+            (0..MEMBERS as u64).flat_map(|seed| self.fit_member(seed, sides)).collect()
+        }
+
+        fn fit_member(&self, seed: u64, sides: [&[Vec<f32>]; 2]) -> Vec<f32> {
             let set = InstructionSet::detect();
-            let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-            let sides =
-                sides.map(|rows| -> Vec<Vec<f32>> { rows.iter().map(|r| inputs(r)).collect() });
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let mut weights = vec![0.0; self.length];
             for layer in &self.layers {
                 layer.initialise(&mut weights, 1.0, &mut rng);
@@ -148,13 +165,13 @@ mod tests {
     const COLUMNS: usize = 6;
 
     /// Scans even between -1 and 1 whose first two values have the same sign, or opposite ones.
-    fn scans(count: usize, same: bool, seed: u64) -> Vec<Vec<f64>> {
+    fn scans(count: usize, same: bool, seed: u64) -> Vec<Vec<f32>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut draw = || 2.0 * rng.random::<f64>() - 1.0;
         let mut scan = || {
             let mut scan: Vec<f64> = (0..COLUMNS).map(|_| draw()).collect();
             scan[1] = scan[1].abs() * scan[0].signum() * if same { 1.0 } else { -1.0 };
-            scan
+            inputs(Some(Process::Ebm), &scan)
         };
         (0..count).map(|_| scan()).collect()
     }
@@ -174,10 +191,13 @@ mod tests {
     #[test]
     fn without_weights_nothing_is_known_and_far_beyond_says_no_more() {
         let classifier = Classifier::new(COLUMNS);
-        let mut weights = vec![0.0; classifier.length];
-        assert!((classifier.clearness(&weights, &[1.0; COLUMNS]) - 2f64.ln()).abs() < 1e-7);
+        let mut weights = vec![0.0; classifier.weights()];
+        let clearness = |weights: &[f32], value: f64| {
+            classifier.clearness(weights, &inputs(None, &[value; COLUMNS]))
+        };
+        assert!((clearness(&weights, 1.0) - 2f64.ln()).abs() < 1e-7);
         weights.fill(0.1);
-        let far = [50.0, 1e6].map(|x| classifier.clearness(&weights, &[x; COLUMNS]));
+        let far = [50.0, 1e6].map(|value| clearness(&weights, value));
         assert!(far[0] == far[1] && far[0].is_finite(), "{far:?}");
     }
 
@@ -189,11 +209,7 @@ mod tests {
         for layer in &classifier.layers {
             layer.initialise(&mut weights, 1.0, &mut rng);
         }
-        let batch: Vec<f32> = [scans(fit::HALF, true, 6), scans(fit::HALF, false, 7)]
-            .concat()
-            .iter()
-            .flat_map(|scan| inputs(scan))
-            .collect();
+        let batch = [scans(fit::HALF, true, 6), scans(fit::HALF, false, 7)].concat().concat();
         let set = InstructionSet::detect();
         let mut pass = Pass::default();
         let mut loss = |weights: &[f32]| {

@@ -1,19 +1,18 @@
 //! Training and held-out scans → a detector.
 
-use super::classifier::Classifier;
 use super::{Detector, Distance, Seen};
 use microdiff_domain::{APPEARANCE_COUNT, DESCRIPTOR_COUNT};
 
-/// Most reference simulations kept, and most held-out distances; bounds the bundle's size.
+/// Most reference simulations kept; bounds the bundle's size.
 const KEPT: usize = 1024;
 /// Weight of the round covariance in the shrunk one. A choice.
 const SHRINKAGE: f64 = 0.05;
 
 impl Detector {
-    /// From training scans, held-out scans and foreign ones to be shown. Of training and held-out
-    /// scans at most [`KEPT`], evenly spaced, are kept. Without the appearance of all of them it
-    /// judges by descriptors alone, and without foreign scans it knows the ordinary alone.
-    pub(crate) fn fit(train: &[Seen<'_>], held: &[Seen<'_>], shown: &[Seen<'_>]) -> Self {
+    /// From training scans, of which at most [`KEPT`] are kept, evenly spaced, and held-out scans; it
+    /// knows the ordinary alone. Without the appearance of all of them, and of all that are shown, it
+    /// judges by descriptors alone.
+    pub(super) fn fit(train: &[Seen<'_>], held: &[Seen<'_>], shown: &[Seen<'_>]) -> Self {
         let mut detector =
             Self { scaling: scaling(train, &[train, held, shown]), ..Self::default() };
         let rows: Vec<Vec<f64>> = train.iter().map(|seen| detector.scan(&seen.0, seen.1)).collect();
@@ -21,28 +20,26 @@ impl Detector {
         detector.bounds = bounds(&rows);
         detector.reference =
             spread(&rows).flat_map(|row| row.iter().map(|value| *value as f32)).collect();
-        if !shown.is_empty() {
-            let shown: Vec<Vec<f64>> =
-                shown.iter().map(|seen| detector.scan(&seen.0, seen.1)).collect();
-            detector.classifier = Classifier::new(detector.columns()).fit([&rows, &shown]);
-        }
-        detector.held = Distance::ALL.map(|distance| {
+        for distance in Distance::ALL {
             let missing = match distance {
                 Distance::Appearance => detector.scaling.is_empty(),
-                Distance::Shown => detector.classifier.is_empty(),
+                Distance::Shown => true,
                 _ => false,
             };
-            if missing {
-                return Vec::new();
+            if !missing {
+                detector.held[distance as usize] =
+                    detector.held_out(held, |scan| detector.distance(distance, scan, 0.0));
             }
-            let one = |seen: &Seen<'_>| {
-                detector.distance(distance, &detector.scan(&seen.0, seen.1)) as f32
-            };
-            let mut all: Vec<f32> = spread(held).map(one).collect();
-            all.sort_by(f32::total_cmp);
-            all
-        });
+        }
         detector
+    }
+
+    /// A distance of held-out scans, rising.
+    pub(super) fn held_out(&self, held: &[Seen<'_>], distance: impl Fn(&[f64]) -> f64) -> Vec<f32> {
+        let one = |seen: &Seen<'_>| distance(&self.scan(&seen.0, seen.1)) as f32;
+        let mut all: Vec<f32> = held.iter().map(one).collect();
+        all.sort_by(f32::total_cmp);
+        all
     }
 }
 

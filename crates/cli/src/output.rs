@@ -59,3 +59,33 @@ pub fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
     file.persist(path).map_err(|error| refuse(error.error))?;
     Ok(())
 }
+
+/// Six significant digits, without an exponent.
+pub fn six_digits(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let decimals = (5 - value.abs().log10().floor() as i32).clamp(0, 12) as usize;
+    let text = format!("{value:.decimals$}");
+    if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::six_digits;
+
+    #[test]
+    fn numbers_have_six_significant_digits() {
+        for (value, text) in [
+            (1_234_567.8, "1234568"),
+            (100.0, "100"),
+            (99.123_456_7, "99.1235"),
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.000_123_456_78, "0.000123457"),
+            (1e-15, "0"),
+        ] {
+            assert_eq!(six_digits(value), text);
+        }
+    }
+}

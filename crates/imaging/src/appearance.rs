@@ -265,15 +265,25 @@ fn moments(all: &[&Chords]) -> [f64; 2] {
 /// Coefficient of variation of the pore share along y and along x.
 fn profiles(bits: &Bits) -> [f64; 2] {
     let [nz, ny, nx] = bits.shape();
-    let (mut along_y, mut along_x) = (vec![0.0; ny], vec![0.0; nx]);
+    // Along x, what is added at each place: a run begins, one ends.
+    let (mut along_y, mut changes) = (vec![0.0; ny], vec![0.0; nx + 1]);
     for z in 0..nz {
         for (y, sum) in along_y.iter_mut().enumerate() {
             bits.runs_of_row(z, y, |start, end| {
                 *sum += f64::from(end - start);
-                along_x[start as usize..end as usize].iter_mut().for_each(|sum| *sum += 1.0);
+                changes[start as usize] += 1.0;
+                changes[end as usize] -= 1.0;
             });
         }
     }
+    let mut runs = 0.0;
+    let along_x: Vec<f64> = changes[..nx]
+        .iter()
+        .map(|change| {
+            runs += change;
+            runs
+        })
+        .collect();
     [along_y, along_x].map(|sums| {
         let mean = sums.iter().sum::<f64>() / sums.len().max(1) as f64;
         let square = sums.iter().map(|sum| (sum - mean) * (sum - mean)).sum::<f64>();

@@ -1,5 +1,6 @@
 //! The readable answer of `microdiff analyze`.
 
+use crate::output::six_digits;
 use microdiff_imaging::Analysis;
 use std::fmt::Write;
 
@@ -21,7 +22,7 @@ fn write_summary(text: &mut String, analysis: &Analysis, source: &str) -> std::f
     writeln!(
         text,
         "Scan       {z} x {y} x {x} voxels (z,y,x) of {} um ({source})",
-        analysis.voxel_size_um
+        six_digits(analysis.voxel_size_um)
     )?;
     writeln!(text, "Part       {:.4} mm3 measured", analysis.part_volume_mm3)?;
     writeln!(

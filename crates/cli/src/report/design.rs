@@ -2,6 +2,7 @@
 //! what must be known before using it.
 
 use super::histogram;
+use crate::output::six_digits;
 use microdiff_design::{AnalysisSummary, Design, DesignDocument};
 use microdiff_domain::{DefectClass, PARAMETER_COUNT, Parameter, Scale};
 use std::fmt::Write;
@@ -27,7 +28,8 @@ fn write_head(text: &mut String, document: &DesignDocument) -> std::fmt::Result 
     writeln!(
         text,
         "Scan      {z} x {y} x {x} voxels (z,y,x) of {} um ({})",
-        scan.voxel_size_um, scan.voxel_size_source
+        six_digits(scan.voxel_size_um),
+        scan.voxel_size_source
     )?;
     writeln!(text, "          sha256 {}", scan.sha256)?;
     let process = document.request.process;

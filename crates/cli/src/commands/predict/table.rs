@@ -2,6 +2,7 @@
 
 use crate::csv_table::{Column, CsvTable};
 use crate::failure::Failure;
+use crate::output::six_digits;
 use microdiff_domain::{Alloy, Machine, Process};
 use microdiff_process::predict::{Condition, Prediction, Predictor, Quantity, Setting};
 use std::path::Path;
@@ -33,7 +34,7 @@ pub fn run(input: &Path, output: &Path, defaults: &Defaults) -> Result<(), Failu
     let names: Vec<&'static str> = Prediction::COLUMNS.into_iter().chain([VALIDITY]).collect();
     let cells = predictions.iter().map(|prediction| {
         let numbers =
-            prediction.values().into_iter().map(|value| value.map_or_else(String::new, shown));
+            prediction.values().into_iter().map(|value| value.map_or_else(String::new, six_digits));
         numbers.chain([prediction.validity.name().to_owned()]).collect()
     });
     table.write_with(output, &names, cells)
@@ -77,35 +78,5 @@ fn row_process(
     match column.map_or("", |column| table.cell(row, column)) {
         "" => Ok(defaults.process),
         name => name.parse().map_err(|error| table.refuse(row, "process", &error)),
-    }
-}
-
-/// Six significant digits, without an exponent.
-fn shown(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let decimals = (5 - value.abs().log10().floor() as i32).clamp(0, 12) as usize;
-    let text = format!("{value:.decimals$}");
-    if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shown;
-
-    #[test]
-    fn numbers_have_six_significant_digits() {
-        for (value, text) in [
-            (1_234_567.8, "1234568"),
-            (100.0, "100"),
-            (99.123_456_7, "99.1235"),
-            (0.0, "0"),
-            (1.0, "1"),
-            (0.000_123_456_78, "0.000123457"),
-            (1e-15, "0"),
-        ] {
-            assert_eq!(shown(value), text);
-        }
     }
 }

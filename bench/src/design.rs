@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use microdiff_design::{DescriptorReference, DesignDocument, Designer, ModelSummary};
-use microdiff_domain::{Observer, Phase};
+use microdiff_domain::{Alloy, Observer, Phase, Process};
 use microdiff_server::jobs::JobRequest;
 use microdiff_server::{Accuracy, Canary, Config, Engine, EngineFailure, Parts, Stop};
 
@@ -198,6 +198,10 @@ struct Ready {
 impl Engine for Ready {
     fn model(&self) -> ModelSummary {
         Engine::model(&self.model)
+    }
+
+    fn pairs(&self) -> Vec<(Process, Alloy)> {
+        Engine::pairs(&self.model)
     }
 
     fn accuracy(&self) -> Vec<Accuracy> {

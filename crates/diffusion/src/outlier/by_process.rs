@@ -163,6 +163,23 @@ mod tests {
     }
 
     #[test]
+    fn damaged_networks_are_refused_where_they_are_asked() {
+        let asked = |classifier: Vec<f32>| {
+            let mut list = fitted(100).list;
+            list[1].1.held[Distance::Shown as usize] = vec![0.5; 200];
+            Detectors::new(list, classifier, std::iter::empty())
+        };
+        let weights = Classifier::new(DESCRIPTOR_COUNT).weights();
+        assert!(asked(vec![0.1; weights]).is_ok());
+        let mut infinite = vec![0.1; weights];
+        infinite[7] = f32::INFINITY;
+        for bad in [Vec::new(), vec![0.1; weights - 1], infinite] {
+            let text = asked(bad).unwrap_err().to_string();
+            assert!(text.contains("networks are damaged"), "{text}");
+        }
+    }
+
+    #[test]
     fn too_few_rows_share_one_detector_and_a_missing_process_is_refused() {
         let shared = fitted(1000);
         assert_eq!(shared.list.len(), 1);

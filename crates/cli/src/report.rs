@@ -7,3 +7,10 @@ mod histogram;
 pub mod models;
 pub mod prediction;
 pub mod target;
+
+use microdiff_domain::Process;
+
+/// What stands after a process whose figures rest on no measurement.
+fn mark(process: Process) -> &'static str {
+    if process.is_validated() { "" } else { " (unvalidated)" }
+}

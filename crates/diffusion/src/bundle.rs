@@ -337,7 +337,7 @@ fn detectors(all: &mut Named, manifest: &Manifest) -> Result<Detectors, Diffusio
     let list = found.into_iter().map(|process| Ok((process, detector(all, &prefix(process))?)));
     let list = list.collect::<Result<Vec<_>, DiffusionError>>()?;
     let classifier = optional(all, CLASSIFIER, 1)?;
-    Detectors::new(list, classifier, manifest.alloys.iter().map(|prior| prior.process))
+    Detectors::new(list, classifier, manifest.pairs().map(|(process, _)| process))
 }
 
 /// Takes one of them. What its training rows lacked is absent: appearance, foreign scans.

@@ -261,6 +261,7 @@ impl Machine {
             }
             (Machine::ArcamQ20, Alloy::Ti6Al4V) => setting([1100.0, 4500.0, 200.0, 50.0], MEMORY),
             (Machine::ArcamQ20, Alloy::In718) => setting([950.0, 4500.0, 160.0, 75.0], MEMORY),
+            (Machine::LensDed, Alloy::Ss316L) => setting([800.0, 10.0, 600.0, 250.0], MEMORY),
             _ => return None,
         })
     }

@@ -232,7 +232,7 @@ fn fabric<T>(seen: &Seen<'_, T>) -> [f64; 8] {
     let [solid_z, solid_cv_z] = moments(&[&solid[0]]);
     let [solid_xy, solid_cv_xy] = across(&solid);
     let ln_um = |voxels: f64| (voxels.max(1.0) * seen.voxel_um).ln();
-    let euler = minkowski(bits).euler as f64 / (seen.pores.count as f64).max(1.0);
+    let euler = minkowski(bits).euler as f64 / (seen.pores.labels.count() as f64).max(1.0);
     let anisotropy = ((1.0 + starts(&pores[1])) / (1.0 + starts(&pores[2]))).ln().abs();
     [
         ln_um(solid_z),

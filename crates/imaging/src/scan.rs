@@ -1,4 +1,4 @@
-use microdiff_domain::{Volume, VoxelSize};
+use microdiff_domain::{Volume, VoxelSize, hex};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -142,8 +142,4 @@ impl Scan {
             crate::ImagingError::UnknownVoxelSize { looked: self.voxel_size_looked.clone() }
         })
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

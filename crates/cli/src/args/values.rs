@@ -28,9 +28,11 @@ pub(super) fn time_or_beginning(text: &str) -> Result<String, String> {
     };
     let (whole, rest) = text.split_at_checked(FORM.len()).unwrap_or((text, ""));
     let rest = rest.strip_suffix('Z').unwrap_or(rest);
-    let fraction = rest.strip_prefix('.').unwrap_or(rest);
+    let fraction = rest.strip_prefix('.').unwrap_or_default();
+    let is_fraction = rest.is_empty() || !fraction.is_empty();
     if text.len() >= 4
         && whole.bytes().zip(FORM).all(fits)
+        && is_fraction
         && fraction.bytes().all(|byte| byte.is_ascii_digit())
     {
         Ok(text.to_owned())
@@ -65,4 +67,21 @@ pub(super) fn shape(text: &str) -> Result<[usize; 3], String> {
         return Err("each axis must have 8 to 4096 voxels".to_owned());
     }
     Ok(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time_or_beginning;
+
+    #[test]
+    fn a_time_is_whole_or_its_beginning() {
+        let whole = ["2026-01-31T12:00:05", "2026-01-31T12:00:05Z", "2026-01-31T12:00:05.25Z"];
+        for text in ["2026", "2026-01", "2026-01-31T12:"].into_iter().chain(whole) {
+            assert_eq!(time_or_beginning(text).as_deref(), Ok(text));
+        }
+        let not = ["", "202", "yesterday", "2026-01-31 12:00", "2026-01-31T12:00:055"];
+        for text in not.into_iter().chain(["2026-01-31T12:00:05.", "2026-01-31T12:00:05+01"]) {
+            assert!(time_or_beginning(text).is_err(), "{text}");
+        }
+    }
 }

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 const SCHEMA: &str = "microdiff.prediction/1";
 
 /// What is told instead of a probability of balling.
-pub const BALLING_UNKNOWN: &str = "Balling is not predicted: its criterion was measured on lasers in powder beds alone, and density \
-     is told as if no track balled.";
+pub const BALLING_UNKNOWN: &str = "Balling is not predicted: its criterion was measured on lasers in \
+     powder beds alone, and density is told as if no track balled.";
 
 /// One answer with what it was asked.
 #[derive(Debug, Serialize)]

@@ -1,7 +1,7 @@
 //! The readable answer of `microdiff design`: what was found, each marginal against its prior, and
 //! what must be known before using it.
 
-use super::histogram;
+use super::{histogram, mark};
 use crate::output::six_digits;
 use microdiff_design::{AnalysisSummary, Design, DesignDocument};
 use microdiff_domain::{DefectClass, PARAMETER_COUNT, Parameter, Scale};
@@ -33,7 +33,7 @@ fn write_head(text: &mut String, document: &DesignDocument) -> std::fmt::Result 
     )?;
     writeln!(text, "          sha256 {}", scan.sha256)?;
     let process = document.request.process;
-    let mark = if process.is_validated() { "" } else { " (unvalidated)" };
+    let mark = mark(process);
     let machine = document.request.machine.map_or(String::new(), |name| format!(", on {name}"));
     writeln!(text, "Alloy     {}, {process}{mark}{machine}", document.request.alloy)?;
     write_analysis(text, &document.analysis)?;

@@ -1,5 +1,6 @@
 //! What `microdiff models` prints for people.
 
+use super::mark;
 use crate::commands::models::{Entry, Outcome, Verdict};
 use microdiff_design::BASIS;
 use microdiff_diffusion::Manifest;
@@ -61,8 +62,7 @@ pub fn scans(manifest: &Manifest, digest: &str) -> String {
             .iter()
             .map(|(name, range)| format!("{name} {}..{}", range.low, range.high))
             .collect();
-        let mark = if prior.process.is_validated() { "" } else { " (unvalidated)" };
-        let pair = format!("{} {}{mark}", prior.process, prior.alloy);
+        let pair = format!("{} {}{}", prior.process, prior.alloy, mark(prior.process));
         row("prior", format!("{pair}: {}", ranges.join(", ")));
     }
     match &manifest.evaluation {

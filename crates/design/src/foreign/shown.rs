@@ -3,7 +3,9 @@
 
 use super::Foreign;
 use super::noise::{correlated, normals};
-use super::textures::{Surface, balls, between, cell_edge, direction, rendered, waves};
+use super::textures::{
+    Surface, balls, between, cell_edge, direction, rendered, split, towards, waves,
+};
 use crate::DesignError;
 use crate::simulated::log_uniform;
 use rand::Rng;
@@ -121,15 +123,12 @@ fn ellipsoids(cell: f64, rng: &mut impl Rng) -> Surface {
             if hashed(corner, 3, salt) > share {
                 return cell;
             }
-            let (cos, angle) = (2.0 * hashed(corner, 4, salt) - 1.0, TAU * hashed(corner, 5, salt));
-            let sin = (1.0 - cos * cos).sqrt();
-            let axis = [cos, sin * angle.sin(), sin * angle.cos()];
-            let off: [f64; 3] = std::array::from_fn(|i| {
+            let axis = towards(2.0 * hashed(corner, 4, salt) - 1.0, TAU * hashed(corner, 5, salt));
+            let off = std::array::from_fn(|i| {
                 at[i] - cell * (corner[i] as f64 + hashed(corner, i, salt))
             });
-            let run: f64 = (0..3).map(|i| axis[i] * off[i]).sum();
-            let square: f64 = off.iter().map(|x| x * x).sum();
-            ((square - run * run).max(0.0) + (run / stretch).powi(2)).sqrt() - radius
+            let [run, beside] = split(off, axis);
+            (beside.max(0.0) + (run / stretch).powi(2)).sqrt() - radius
         };
         around(home).map(gap).fold(cell, f64::min)
     })
@@ -149,9 +148,7 @@ fn rods(cell: f64, shape: [usize; 3], rng: &mut impl Rng) -> Surface {
         (0..count).map(|_| (edge.map(|n| between(rng, 0.0, n)), direction(rng))).collect();
     Box::new(move |at| {
         let off_line = |(place, along): &([f64; 3], [f64; 3])| {
-            let off: [f64; 3] = std::array::from_fn(|i| at[i] - place[i]);
-            let run: f64 = (0..3).map(|i| along[i] * off[i]).sum();
-            off.iter().map(|x| x * x).sum::<f64>() - run * run
+            split(std::array::from_fn(|i| at[i] - place[i]), *along)[1]
         };
         let square = lines.iter().map(off_line).fold(f64::INFINITY, f64::min);
         square.max(0.0).sqrt() - radius

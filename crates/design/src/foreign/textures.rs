@@ -131,9 +131,19 @@ pub(super) fn waves(
 
 pub(super) fn direction(rng: &mut impl Rng) -> [f64; 3] {
     let cos = between(rng, -1.0, 1.0);
-    let angle = between(rng, 0.0, TAU);
+    towards(cos, between(rng, 0.0, TAU))
+}
+
+/// A direction by the cosine of its angle to the build direction and the angle about it.
+pub(super) fn towards(cos: f64, angle: f64) -> [f64; 3] {
     let sin = (1.0 - cos * cos).sqrt();
     [cos, sin * angle.sin(), sin * angle.cos()]
+}
+
+/// How far an offset runs along a direction, and the square of how far it lies off it.
+pub(super) fn split(off: [f64; 3], along: [f64; 3]) -> [f64; 2] {
+    let run: f64 = (0..3).map(|i| along[i] * off[i]).sum();
+    [run, off.iter().map(|x| x * x).sum::<f64>() - run * run]
 }
 
 /// Cubes as wide as a cell: half as wide, the blur of most scanners would leave one grey of them.

@@ -28,11 +28,10 @@ mod write;
 pub use budget::Limits;
 pub use write::{write_tiff_u8, write_tiff_u16};
 
-use crate::scan::hex;
 use crate::{ImagingError, Scan};
 use format::Format;
 use metadata::looks;
-use microdiff_domain::VoxelSize;
+use microdiff_domain::{VoxelSize, hex};
 use samples::Samples;
 use sha2::{Digest, Sha256};
 use spacing::{Look, voxel_size};

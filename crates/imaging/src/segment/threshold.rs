@@ -78,8 +78,6 @@ impl GreyLevels {
 pub(crate) struct Pores {
     /// Runs of accepted pores.
     pub labels: Labels,
-    /// Number of accepted pores.
-    pub count: usize,
     /// Voxels of accepted pores at the stricter threshold, at the threshold, at the looser one.
     pub voxels: [u64; 3],
     /// The pore phase.
@@ -95,7 +93,7 @@ pub(crate) fn find_pores(
 ) -> Result<Pores, ImagingError> {
     let shape = part.shape();
     let labels = Labels::none(shape);
-    let mut pores = Pores { labels, count: 0, voxels: [0; 3], bits: Bits::new(shape) };
+    let mut pores = Pores { labels, voxels: [0; 3], bits: Bits::new(shape) };
     let Some(pore) = levels.pore else { return Ok(pores) };
     let dark = components(grey, part, at(pore.dark))?;
     for (k, shift) in [-SENSITIVITY, 0.0, SENSITIVITY].into_iter().enumerate() {
@@ -113,7 +111,6 @@ pub(crate) fn find_pores(
         let (numbers, count, voxels) = accepted(&found, min_voxels, at(levels.seed));
         pores.voxels[k] = voxels;
         if shift == 0.0 {
-            pores.count = count;
             pores.labels = found.labels.renumbered(&numbers, count);
             pores.bits = pores.labels.bits(|_| true);
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::melt_pool::forward;
 use crate::{Case, Nuisance};
-use microdiff_domain::{Alloy, ProcessParameters, SpotDiameter};
+use microdiff_domain::{Alloy, Machine, ProcessParameters, SpotDiameter};
 use proptest::prelude::*;
 
 fn setting(power_w: f64, speed_mm_s: f64) -> Setting {
@@ -131,63 +131,62 @@ fn the_balling_probability_is_the_measured_logistic() {
     }
 }
 
-/// Usual settings that print sound parts; the same as in the simulator's tests.
-const SOUND: [(Process, Alloy, [f64; 4]); 3] = [
-    (Process::Ebm, Alloy::Ti6Al4V, [1100.0, 4500.0, 50.0, 200.0]),
-    (Process::Ebm, Alloy::In718, [950.0, 4500.0, 75.0, 160.0]),
-    (Process::Ded, Alloy::Ss316L, [800.0, 10.0, 250.0, 600.0]),
-];
+/// Usual settings of machines that run no laser in a powder bed, as the simulator and as a prediction
+/// take them.
+fn usual_of_siblings() -> impl Iterator<Item = (Case, Condition)> {
+    let pairs = [
+        (Machine::ArcamQ20, Alloy::Ti6Al4V),
+        (Machine::ArcamQ20, Alloy::In718),
+        (Machine::LensDed, Alloy::Ss316L),
+    ];
+    pairs.into_iter().map(|(machine, alloy)| {
+        let usual = machine.usual(alloy).unwrap();
+        let process = machine.process();
+        let [spot, bed] = process.usual_spot_um_and_bed_c(alloy);
+        let theta = [usual.power_w, usual.speed_mm_s, usual.layer_um, usual.hatch_um, bed];
+        let parameters = ProcessParameters::from_array(theta).unwrap();
+        let case =
+            Case { process, alloy, parameters, spot: SpotDiameter::micrometres(spot).unwrap() };
+        let setting = Setting {
+            spot_um: Some(spot),
+            layer_um: Some(usual.layer_um),
+            hatch_um: Some(usual.hatch_um),
+            bed_c: Some(bed),
+            ..setting(usual.power_w, usual.speed_mm_s)
+        };
+        (case, Condition::new(alloy, process, &setting).unwrap())
+    })
+}
 
 #[test]
 fn beams_without_a_law_melt_as_in_the_simulator_and_usual_settings_are_sound() {
-    for (process, alloy, theta) in SOUND {
-        let [spot, bed] = process.usual_spot_um_and_bed_c(alloy);
-        let [power, speed, layer, hatch] = theta;
-        let case = Case {
-            process,
-            alloy,
-            parameters: ProcessParameters::from_array([power, speed, layer, hatch, bed]).unwrap(),
-            spot: SpotDiameter::micrometres(spot).unwrap(),
-        };
-        let pool = forward(&case, &Nuisance::nominal(process));
-        let usual = Setting {
-            spot_um: Some(spot),
-            layer_um: Some(layer),
-            hatch_um: Some(hatch),
-            bed_c: Some(bed),
-            ..setting(power, speed)
-        };
-        let condition = Condition::new(alloy, process, &usual).unwrap();
+    for (case, condition) in usual_of_siblings() {
+        let pool = forward(&case, &Nuisance::nominal(case.process));
         let [track] = mean_tracks(&condition)[..] else { panic!("one spot, one track") };
         let found = [track.extent_um[0], track.extent_um[1], track.keyhole_number];
-        for (found, pool) in
-            found.into_iter().zip([pool.width_um, pool.depth_um, pool.keyhole_number])
-        {
-            assert!((found / pool - 1.0).abs() < 1e-9, "{process} {alloy}: {found} {pool}");
+        let wanted = [pool.width_um, pool.depth_um, pool.keyhole_number];
+        for (found, wanted) in found.into_iter().zip(wanted) {
+            assert!((found / wanted - 1.0).abs() < 1e-9, "{case:?}: {found} {wanted}");
         }
         let here = Predictor::new(0).predict(&condition);
-        assert!(here.p_keyhole < 0.5, "{process} {alloy}: {here:?}");
-        assert!(here.relative_density_pct.unwrap().p50 > 98.0, "{process} {alloy}: {here:?}");
+        assert!(here.p_keyhole < 0.5, "{case:?}: {here:?}");
+        assert!(here.relative_density_pct.unwrap().p50 > 98.0, "{case:?}: {here:?}");
     }
 }
 
 #[test]
 fn nothing_is_said_of_balling_where_its_criterion_was_not_measured() {
-    for (process, alloy, [power, speed, layer, hatch]) in SOUND {
-        let [spot_um, bed_c] = process.usual_spot_um_and_bed_c(alloy).map(Some);
-        let (layer_um, hatch_um) = (Some(layer), Some(hatch));
-        let usual = Setting { spot_um, layer_um, hatch_um, bed_c, ..setting(power, speed) };
-        let condition = Condition::new(alloy, process, &usual).unwrap();
-        assert_eq!(Predictor::new(0).predict(&condition).p_balling, None, "{process} {alloy}");
+    for (case, condition) in usual_of_siblings() {
+        assert_eq!(Predictor::new(0).predict(&condition).p_balling, None, "{case:?}");
         // Nor does any draw's density count pores of it.
         let [track] = mean_tracks(&condition)[..] else { panic!("one spot, one track") };
         let source = PoreSource {
-            alloy,
+            alloy: case.alloy,
             spot_um: track.spot_um,
             keyhole_number: track.keyhole_number,
             length_to_width: track.length_to_width,
-            hatch_um: hatch,
-            layer_um: layer,
+            hatch_um: condition.hatch_um.unwrap(),
+            layer_um: condition.layer_um.unwrap(),
         };
         for draw in imperfections(0, 0) {
             assert_eq!(porosity::shares(&source, track.extent_um, &draw).balling, 0.0);

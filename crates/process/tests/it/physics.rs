@@ -1,7 +1,7 @@
 use crate::cases::{laser, titanium};
 use microdiff_domain::{
-    Alloy, BedTemperature, DefectClass, Parameter, Process, ProcessParameters, SpotDiameter,
-    VoxelSize,
+    Alloy, BedTemperature, DefectClass, Machine, Parameter, Process, ProcessParameters,
+    SpotDiameter, UsualSetting, VoxelSize,
 };
 use microdiff_process::{
     Case, Nuisance, SimulationRequest, defect_margins, expected_shares, forward, prior, simulate,
@@ -168,22 +168,22 @@ fn usual(process: Process, alloy: Alloy, [power, speed, layer, hatch]: [f64; 4])
     }
 }
 
-/// Usual settings of an Arcam Q20 and of a LENS machine, from memory: they print sound parts.
-const USUAL: [(Process, Alloy, [f64; 4]); 3] = [
-    (Process::Ebm, Alloy::Ti6Al4V, [1100.0, 4500.0, 50.0, 200.0]),
-    (Process::Ebm, Alloy::In718, [950.0, 4500.0, 75.0, 160.0]),
-    (Process::Ded, Alloy::Ss316L, [800.0, 10.0, 250.0, 600.0]),
-];
-
 #[test]
 fn usual_settings_of_the_siblings_print_sound_parts() {
-    for (process, alloy, setting) in USUAL {
-        let case = usual(process, alloy, setting);
+    for (machine, alloy) in [
+        (Machine::ArcamQ20, Alloy::Ti6Al4V),
+        (Machine::ArcamQ20, Alloy::In718),
+        (Machine::LensDed, Alloy::Ss316L),
+    ] {
+        let UsualSetting { power_w, speed_mm_s, layer_um, hatch_um, .. } =
+            machine.usual(alloy).unwrap();
+        let process = machine.process();
+        let case = usual(process, alloy, [power_w, speed_mm_s, layer_um, hatch_um]);
         let nuisance = Nuisance::nominal(process);
         let pool = forward(&case, &nuisance);
-        assert!(pool.overlap < 1.0, "{process} {alloy}: {pool:?}");
+        assert!(pool.overlap < 1.0, "{machine} {alloy}: {pool:?}");
         let porosity = expected_shares(&case, &nuisance).total();
-        assert!(porosity < 0.02, "{process} {alloy}: {porosity} {pool:?}");
+        assert!(porosity < 0.02, "{machine} {alloy}: {porosity} {pool:?}");
     }
 }
 

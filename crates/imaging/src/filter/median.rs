@@ -104,7 +104,7 @@ impl Rows {
 
     /// Filters a page, given itself and the pages below and above.
     #[inline(always)]
-    fn page<T: Grey, L: Lanes>(&mut self, source: [&[T]; 3], out: &mut [u16]) {
+    fn page<T: Grey, L: Lanes<Value = u16>>(&mut self, source: [&[T]; 3], out: &mut [u16]) {
         let nx = self.nx;
         let ny = out.len() / nx;
         self.load::<T, L>(0, source.map(|page| &page[..nx]));
@@ -120,7 +120,7 @@ impl Rows {
 
     /// Sorts the three rows of `y` along z.
     #[inline(always)]
-    fn load<T: Grey, L: Lanes>(&mut self, y: usize, rows: [&[T]; 3]) {
+    fn load<T: Grey, L: Lanes<Value = u16>>(&mut self, y: usize, rows: [&[T]; 3]) {
         let nx = self.nx;
         let upright = &mut self.upright[y % 3];
         for (padded, row) in upright.iter_mut().zip(rows) {
@@ -146,7 +146,7 @@ impl Rows {
 
     /// Merges three sorted triples to a sorted nine, column by column.
     #[inline(always)]
-    fn sort<L: Lanes>(&mut self, slots: [usize; 3]) {
+    fn sort<L: Lanes<Value = u16>>(&mut self, slots: [usize; 3]) {
         let width = self.sorted[0].len();
         let [a, b, c] = slots.map(|slot| &self.upright[slot]);
         for x in (0..width).step_by(L::COUNT) {
@@ -169,7 +169,7 @@ impl Rows {
     }
 
     #[inline(always)]
-    fn median<L: Lanes>(&self, out: &mut [u16]) {
+    fn median<L: Lanes<Value = u16>>(&self, out: &mut [u16]) {
         let mut x = 0;
         while x < out.len() {
             // Loops and not `map`, whose closures would not be compiled for the instruction set.

@@ -5,6 +5,7 @@
 
 use crate::ImagingError;
 use crate::arguments::check_shape;
+use crate::lanes::bits_of;
 use crate::memory::zeroed;
 use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
@@ -62,7 +63,7 @@ impl Bits {
                     vectorised(
                         set,
                         #[inline(always)]
-                        || pack_row(row, marked, &is_set),
+                        || pack_row(set, row, marked, &is_set),
                     );
                 }
             },
@@ -109,7 +110,7 @@ impl Bits {
                     #[inline(always)]
                     || {
                         for (row, values) in rows.chunks_mut(words).zip(values.chunks(nx)) {
-                            pack_row(row, values, &inside);
+                            pack_row(set, row, values, &inside);
                         }
                     },
                 );
@@ -159,6 +160,7 @@ impl Bits {
     }
 
     /// Calls `each` with first and one past last x of every run of set voxels of a row.
+    #[inline(always)]
     pub(crate) fn runs_of_row(&self, z: usize, y: usize, mut each: impl FnMut(u32, u32)) {
         let mut open: Option<u32> = None;
         for (w, &word) in self.row(z, y).iter().enumerate() {
@@ -188,14 +190,14 @@ impl Bits {
     }
 
     /// Number of runs of set voxels of a row.
+    #[inline(always)]
     pub(crate) fn count_runs(&self, z: usize, y: usize) -> u32 {
-        let mut before = 0;
-        let starts = self.row(z, y).iter().map(|&word| {
-            let starts = word & !(word << 1 | before >> 63);
+        let (mut before, mut runs) = (0, 0);
+        for &word in self.row(z, y) {
+            runs += (word & !(word << 1 | before >> 63)).count_ones();
             before = word;
-            starts.count_ones()
-        });
-        starts.sum()
+        }
+        runs
     }
 
     /// Words of row (z, y).
@@ -234,31 +236,30 @@ fn fill_row(row: &mut [u64], start: usize, end: usize) {
 
 /// Packs a row, 64 values to a word.
 #[inline(always)]
-fn pack_row<T: Copy + Default>(row: &mut [u64], values: &[T], inside: &impl Fn(&T) -> u8) {
+fn pack_row<T: Copy + Default>(
+    set: InstructionSet,
+    row: &mut [u64],
+    values: &[T],
+    inside: &impl Fn(&T) -> u8,
+) {
     let (whole, rest) = values.as_chunks::<64>();
     for (word, values) in row.iter_mut().zip(whole) {
-        *word = pack(values, inside);
+        *word = pack(set, values, inside);
     }
     if let Some(word) = row.get_mut(whole.len()).filter(|_| !rest.is_empty()) {
         let mut values = [T::default(); 64];
         values[..rest.len()].copy_from_slice(rest);
-        *word = pack(&values, inside) & span_mask(0, 0, rest.len());
+        *word = pack(set, &values, inside) & span_mask(0, 0, rest.len());
     }
 }
 
 #[inline(always)]
-fn pack<T>(values: &[T; 64], inside: &impl Fn(&T) -> u8) -> u64 {
+fn pack<T>(set: InstructionSet, values: &[T; 64], inside: &impl Fn(&T) -> u8) -> u64 {
     let mut bytes = [0u8; 64];
     for (byte, value) in bytes.iter_mut().zip(values) {
         *byte = inside(value);
     }
-    let mut word = 0;
-    for (k, eight) in bytes.as_chunks::<8>().0.iter().enumerate() {
-        // Each byte is 0 or 1: the product gathers them in the highest byte, first lowest.
-        let gathered = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        word |= gathered << (8 * k);
-    }
-    word
+    bits_of(set, &bytes)
 }
 
 /// Bits of word `w` whose x lies from `start` to before `end`.

@@ -5,11 +5,15 @@
 
 use crate::ImagingError;
 use crate::arguments::check_shape;
-use crate::memory::zeroed;
+use crate::memory::{Stream, zeroed};
 use crate::segment::bits::Bits;
-use crate::segment::union::{Connectivity, join};
+use crate::segment::union::{Connectivity, Roots};
+use crate::simd::{InstructionSet, vectorised};
 use bytemuck::Zeroable;
 use rayon::prelude::*;
+
+/// Fewest runs worth a second thread.
+const RUNS_PER_TASK: usize = 20_000;
 
 /// A stretch of set voxels of a row that belong to one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +44,9 @@ pub struct Labels {
 pub fn label(phase: &Bits, connectivity: Connectivity) -> Result<Labels, ImagingError> {
     let shape = phase.shape();
     let rows = first_runs(phase)?;
-    let mut runs = runs(phase, &rows);
-    let count = join(&mut runs, &rows, shape[1], connectivity);
+    let roots = Roots::find(phase, connectivity);
+    let mut runs = runs(phase, &rows, &roots);
+    let count = number(&mut runs, roots.bound());
     Ok(Labels { shape, runs, rows, count })
 }
 
@@ -49,8 +54,17 @@ pub fn label(phase: &Bits, connectivity: Connectivity) -> Result<Labels, Imaging
 fn first_runs(phase: &Bits) -> Result<Vec<u32>, ImagingError> {
     let [nz, ny, _] = phase.shape();
     let mut rows: Vec<u32> = zeroed(nz * ny + 1);
+    let set = InstructionSet::detect();
     rows[1..].par_chunks_mut(ny).enumerate().for_each(|(z, counts)| {
-        counts.iter_mut().enumerate().for_each(|(y, count)| *count = phase.count_runs(z, y));
+        vectorised(
+            set,
+            #[inline(always)]
+            || {
+                for (y, count) in counts.iter_mut().enumerate() {
+                    *count = phase.count_runs(z, y);
+                }
+            },
+        );
     });
     let mut before = 0u32;
     for row in &mut rows {
@@ -60,28 +74,64 @@ fn first_runs(phase: &Bits) -> Result<Vec<u32>, ImagingError> {
     Ok(rows)
 }
 
-/// The runs in raster order, each labelled with its own index.
-fn runs(phase: &Bits, rows: &[u32]) -> Vec<LabelledRun> {
+/// The runs in raster order, each labelled with its root.
+fn runs(phase: &Bits, rows: &[u32], roots: &Roots) -> Vec<LabelledRun> {
     let [nz, ny, _] = phase.shape();
     let mut runs: Vec<LabelledRun> = zeroed(rows[nz * ny] as usize);
     let mut rest = runs.as_mut_slice();
     let mut pages = Vec::with_capacity(nz);
+    let set = InstructionSet::detect();
     for z in 0..nz {
         let [from, to] = [rows[z * ny], rows[(z + 1) * ny]];
         let (own, later) = rest.split_at_mut((to - from) as usize);
         rest = later;
-        pages.push(own.iter_mut().zip(from..to));
+        pages.push(own.iter_mut());
     }
     pages.into_par_iter().enumerate().for_each(|(z, mut places)| {
-        for y in 0..ny {
-            phase.runs_of_row(z, y, |start, end| {
-                if let Some((run, label)) = places.next() {
-                    *run = LabelledRun { start, end, label };
+        vectorised(
+            set,
+            #[inline(always)]
+            || {
+                for y in 0..ny {
+                    phase.runs_of_row(
+                        z,
+                        y,
+                        #[inline(always)]
+                        |start, end| {
+                            if let Some(run) = places.next() {
+                                *run = LabelledRun { start, end, label: roots.of([z, y], start) };
+                            }
+                        },
+                    );
                 }
-            });
-        }
+            },
+        );
     });
     runs
+}
+
+/// Replaces the roots of runs, all below `bound`, by numbers in the order in which they appear.
+/// Returns how many there are.
+fn number(runs: &mut [LabelledRun], bound: usize) -> usize {
+    let share = runs.len().div_ceil(rayon::current_num_threads()).max(RUNS_PER_TASK);
+    let met = runs.par_chunks(share).map(|runs| {
+        let mut seen = vec![false; bound];
+        let new = |run: &&LabelledRun| !std::mem::replace(&mut seen[run.label as usize], true);
+        runs.iter().filter(new).map(|run| run.label).collect()
+    });
+    let met: Vec<Vec<u32>> = met.collect();
+    let mut numbers: Vec<Option<u32>> = vec![None; bound];
+    let mut count = 0;
+    for root in met.into_iter().flatten() {
+        numbers[root as usize].get_or_insert_with(|| {
+            count += 1;
+            count - 1
+        });
+    }
+    runs.par_chunks_mut(share).flatten().for_each(|run| {
+        run.label = numbers[run.label as usize].unwrap_or_default();
+    });
+    count as usize
 }
 
 impl Labels {
@@ -130,16 +180,27 @@ impl Labels {
 
     fn write(&self, out: &mut [u32], zeroed: bool) {
         let [_, ny, nx] = self.shape;
-        out.par_chunks_mut(ny * nx).enumerate().for_each(|(z, page)| {
-            for (y, row) in page.chunks_mut(nx).enumerate() {
-                if !zeroed {
-                    row.fill(0);
-                }
-                for run in self.row(z, y) {
-                    row[run.start as usize..run.end as usize].fill(run.label + 1);
-                }
+        let values = out.len();
+        let fill = |[z, y]: [usize; 2], row: &mut [u32]| {
+            for run in self.row(z, y) {
+                row[run.start as usize..run.end as usize].fill(run.label + 1);
             }
-        });
+        };
+        out.par_chunks_mut(ny * nx).enumerate().for_each_init(
+            || vec![0; nx],
+            |labels, (z, page)| {
+                let stream = Stream::new(values);
+                for (y, row) in page.chunks_mut(nx).enumerate() {
+                    if zeroed {
+                        fill([z, y], row);
+                    } else {
+                        labels.fill(0);
+                        fill([z, y], labels);
+                        stream.write(labels, row);
+                    }
+                }
+            },
+        );
     }
 
     /// The phase of the components for which `keep` holds.
@@ -251,14 +312,19 @@ mod tests {
     /// Enough runs that every thread has a slab.
     #[test]
     fn slabs_join_as_one() {
-        let shape = [40, 64, 128];
-        let mask: Vec<bool> = (0..40 * 64 * 128u32)
-            .map(|i| i.wrapping_mul(2_654_435_761) >> 29 == 0 || i % 128 == i / 8192)
+        let shape = [120, 160, 128];
+        let mask: Vec<bool> = (0..120 * 160 * 128u32)
+            .map(|i| i.wrapping_mul(2_654_435_761) >> 27 == 0 || i % 128 == i / 20_480)
             .collect();
         let bits = Bits::from_mask(&mask, shape).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        let found = pool.install(|| label(&bits, Connectivity::Corners).unwrap());
-        assert!(found.runs.len() > 3 * 10_000, "{}", found.runs.len());
-        assert_eq!(found.volume(), flooded(&mask, shape, true));
+        for (connectivity, corners) in [(Connectivity::Corners, true), (Connectivity::Faces, false)]
+        {
+            let blocks = Roots::find(&bits, connectivity).bound();
+            assert!(blocks > 3 * RUNS_PER_TASK, "{blocks}");
+            let found = pool.install(|| label(&bits, connectivity).unwrap());
+            assert!(found.count() > 10, "{}", found.count());
+            assert_eq!(found.volume(), flooded(&mask, shape, corners));
+        }
     }
 }

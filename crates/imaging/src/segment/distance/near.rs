@@ -1,56 +1,103 @@
-//! Squared distances below 65,535, sixteen bits each: twice the lanes of a register, half of the
-//! memory.
+//! Squared distances that fit eight or sixteen bits: four or two times the lanes of a register, and
+//! that much less memory between the passes.
 //!
-//! Sums stop at 65,535, which then means "that or more"; whatever is less is exact. Along x by
-//! copies of a table of squares; along y and z step by step: the least of `f(i)` and `f(i ± 1)` plus 1,
-//! then plus 3, plus 5, and so on is after k steps the least over ±k of f + k², since odd
-//! numbers sum to squares (van den Boomgaard and others 1996, Image Vis. Comput. 14:23). A row that
-//! neither changes nor sees a neighbour change is done, for the numbers added only grow.
+//! Sums stop at the greatest number, which then means "that or more"; whatever is less is exact.
+//! Along y by counting from border to border, squared; then along x and along z the least of
+//! f(i ± k) + k², whole registers at a time, for as long as k² can still lower any of their values.
 
-use crate::lanes::{Lanes, Plain};
+use crate::lanes::{Lanes, Plain, PlainBytes};
 #[cfg(target_arch = "x86_64")]
-use crate::lanes::{Wide, Widest};
+use crate::lanes::{Wide, WideBytes, Widest, WidestBytes};
+use crate::memory::Stream;
 use crate::segment::bits::Bits;
 use crate::simd::{InstructionSet, vectorised};
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Columns of a block; half the bits of a word.
-const COLUMNS: usize = 32;
-/// Rows that are done together.
-const STRETCH: usize = 8;
-/// What stands for itself and all that is more.
-const FULL: u16 = u16::MAX;
+/// Columns of a block, the bits of a word.
+const COLUMNS: usize = 64;
 
-/// The same place of sixteen-bit columns side by side.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Row([u16; COLUMNS]);
+/// What squared distances are kept in.
+pub(super) trait Narrow: Pod + Into<u32> + Ord + Send + Sync {
+    /// No distance.
+    const NONE: Self;
+    const ONE: Self;
+    const TWO: Self;
+    const THREE: Self;
+    /// What stands for itself and all that is more.
+    const FULL: Self;
+    /// The longest distance whose square is less than [`Narrow::FULL`].
+    const REACH: usize;
+    /// The registers of each instruction set.
+    type Plain: Lanes<Value = Self>;
+    #[cfg(target_arch = "x86_64")]
+    type Wide: Lanes<Value = Self>;
+    #[cfg(target_arch = "x86_64")]
+    type Widest: Lanes<Value = Self>;
+
+    /// The square, at most [`Narrow::FULL`].
+    fn squared(self) -> Self;
+}
+
+macro_rules! narrow {
+    ($value:ty, $wider:ty, $reach:literal, $plain:ty, $wide:ty, $widest:ty) => {
+        impl Narrow for $value {
+            const NONE: Self = 0;
+            const ONE: Self = 1;
+            const TWO: Self = 2;
+            const THREE: Self = 3;
+            const FULL: Self = Self::MAX;
+            const REACH: usize = $reach;
+            type Plain = $plain;
+            #[cfg(target_arch = "x86_64")]
+            type Wide = $wide;
+            #[cfg(target_arch = "x86_64")]
+            type Widest = $widest;
+
+            #[inline(always)]
+            fn squared(self) -> Self {
+                let value = <$wider>::from(self);
+                (value * value).min(<$wider>::from(Self::MAX)) as Self
+            }
+        }
+    };
+}
+
+narrow!(u8, u16, 15, PlainBytes, WideBytes, WidestBytes);
+narrow!(u16, u32, 255, Plain, Wide, Widest);
 
 /// Fills `out`, which is zero already or not. False if a voxel is too far from any border; `out`
 /// then holds anything.
-pub(super) fn distances(
+pub(super) fn distances<T: Narrow>(
+    set: InstructionSet,
+    phase: &Bits,
+    out: (&mut [u32], bool),
+) -> bool {
+    match set {
+        InstructionSet::Portable => distances_by::<T, T::Plain>(set, phase, out),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => distances_by::<T, T::Wide>(set, phase, out),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => distances_by::<T, T::Widest>(set, phase, out),
+    }
+}
+
+fn distances_by<T: Narrow, L: Lanes<Value = T>>(
     set: InstructionSet,
     phase: &Bits,
     (out, zeroed): (&mut [u32], bool),
 ) -> bool {
     let [nz, ny, nx] = phase.shape();
-    let squares = Squares::new(nx);
-    // What lies between the passes takes the first half of each row.
+    // What lies between the passes takes the beginning of each row.
     out.par_chunks_mut(ny * nx).enumerate().for_each_init(
-        || (Columns::new([ny, nx]), Vec::new()),
-        |(columns, row), (z, page)| {
-            columns.begin();
-            for y in 0..ny {
-                if squares.along_row(phase, [z, y], row) {
-                    columns.put((y, phase.row(z, y)), row);
-                }
-            }
-            columns.lower(set);
-            for (y, out) in page.chunks_mut(nx).enumerate() {
-                let out = &mut bytemuck::cast_slice_mut::<u32, u16>(out)[..nx];
-                columns.take(set, (y, phase.row(z, y)), out, |_| {});
-            }
+        || Page::<T>::new([ny, nx]),
+        |page, (z, out)| {
+            vectorised(
+                set,
+                #[inline(always)]
+                || page.lower::<L>(phase, z, out),
+            );
         },
     );
     // The rows of each y, bottom to top: what the pass along z may write.
@@ -61,226 +108,258 @@ pub(super) fn distances(
     }
     let near = AtomicBool::new(true);
     upright.into_par_iter().enumerate().for_each_init(
-        || Columns::new([nz, nx]),
-        |columns, (y, mut rows)| {
-            if !near.load(Ordering::Relaxed) {
-                return;
-            }
-            columns.begin();
-            for (z, row) in rows.iter().enumerate() {
-                columns.put((z, phase.row(z, y)), &bytemuck::cast_slice(row)[..nx]);
-            }
-            columns.lower(set);
-            for (z, row) in rows.iter_mut().enumerate() {
-                let bits = phase.row(z, y);
-                if zeroed && bits.iter().all(|word| *word == 0) {
-                    continue;
-                }
-                if !columns.take(set, (z, bits), row, |beside| beside.fill(0)) {
-                    near.store(false, Ordering::Relaxed);
-                }
+        || Upright::<T>::new([nz, nx]),
+        |upright, (y, mut rows)| {
+            let still_near = near.load(Ordering::Relaxed)
+                && vectorised(
+                    set,
+                    #[inline(always)]
+                    || {
+                        upright.gather(phase, y, &rows);
+                        upright.lower::<L>(phase, y, (&mut rows, zeroed))
+                    },
+                );
+            if !still_near {
+                near.store(false, Ordering::Relaxed);
             }
         },
     );
     near.into_inner()
 }
 
-/// Whether a block of columns of a row holds any of the phase.
-fn holds(bits: &[u64], block: usize) -> bool {
-    (bits[block / 2] >> (block % 2 * COLUMNS)) as u32 != 0
+/// Columns side by side, as registers like them.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Block<T>([T; COLUMNS]);
+
+// SAFETY: zero is a value of each of them.
+unsafe impl<T: Zeroable> Zeroable for Block<T> {}
+// SAFETY: the values fill a multiple of 64 bytes without a gap, and are themselves plain.
+unsafe impl<T: Pod> Pod for Block<T> {}
+
+/// `count` blocks, all of a value.
+fn blocks<T: Pod>(count: usize, value: T) -> Vec<Block<T>> {
+    vec![Block([value; COLUMNS]); count]
 }
 
-/// 1, 4, 9 and so on up to [`FULL`], from the first and to the last.
-struct Squares {
-    rising: Vec<u16>,
-    falling: Vec<u16>,
+/// The first value of each block of a row, the bits of the block, and its values that are voxels.
+fn words(phase: &Bits, [z, y]: [usize; 2]) -> impl Iterator<Item = (usize, u64, usize)> {
+    let nx = phase.shape()[2];
+    phase.row(z, y).iter().enumerate().map(move |(word, bits)| {
+        let x = word * COLUMNS;
+        (x, *bits, COLUMNS.min(nx - x))
+    })
 }
 
-impl Squares {
-    fn new(len: usize) -> Self {
-        let square = |n: usize| u16::try_from(n * n).unwrap_or(FULL);
-        let rising: Vec<u16> = (1..=len).map(square).collect();
-        let falling = rising.iter().rev().copied().collect();
-        Self { rising, falling }
+/// The least of `values[at ± k * step] + k²` up to a reach, while that can lower any. There are values
+/// for one more step than the reach.
+#[inline(always)]
+fn lowest<L: Lanes<Value: Narrow>>(
+    values: &[L::Value],
+    at: usize,
+    (step, reach): (usize, usize),
+) -> L {
+    let mut lowest = L::load(values, at);
+    // Odd numbers sum to squares.
+    let (mut square, mut odd, two) =
+        (L::all(L::Value::ONE), L::all(L::Value::THREE), L::all(L::Value::TWO));
+    // Two steps to a look, which costs as much as one.
+    let mut k = 1;
+    while k <= reach && lowest.exceeds(square) {
+        let below = L::load(values, at - k * step).plus(square);
+        let above = L::load(values, at + k * step).plus(square);
+        (square, odd) = (square.plus(odd), odd.plus(two));
+        let farther_below = L::load(values, at - (k + 1) * step).plus(square);
+        let farther_above = L::load(values, at + (k + 1) * step).plus(square);
+        (square, odd) = (square.plus(odd), odd.plus(two));
+        lowest = lowest.least(below.least(above)).least(farther_below.least(farther_above));
+        k += 2;
     }
-
-    /// Squared distances along a row of the phase; false if it holds none.
-    fn along_row(&self, phase: &Bits, [z, y]: [usize; 2], row: &mut Vec<u16>) -> bool {
-        let nx = self.rising.len();
-        row.clear();
-        row.resize(nx, 0);
-        let mut any = false;
-        phase.runs_of_row(z, y, |start, end| {
-            any = true;
-            let (start, end) = (start as usize, end as usize);
-            // The edge of the volume is no border.
-            let middle = match (start > 0, end < nx) {
-                (true, true) => start + (end - start).div_ceil(2),
-                (true, false) => end,
-                (false, true) => start,
-                (false, false) => return row.fill(FULL),
-            };
-            row[start..middle].copy_from_slice(&self.rising[..middle - start]);
-            row[middle..end].copy_from_slice(&self.falling[nx - (end - middle)..]);
-        });
-        any
-    }
+    lowest
 }
 
-/// Columns of a page in blocks. Each block's rows lie one after the other, filled up to whole
-/// stretches, with one more before and one behind; what is not a row is never the least.
-struct Columns {
-    rows: usize,
-    blocks: Vec<Row>,
-    /// Rows of a block, with those that are none.
-    pitch: usize,
-    /// Stretches of rows that may still change, and those that may in the next step.
-    open: [Vec<bool>; 2],
-    /// Whether a block's stretch of rows has been given a row.
-    given: Vec<bool>,
+/// A page on its way through the passes along y and along x.
+struct Page<T> {
+    /// Distances counted with rising y.
+    rising: Vec<Block<T>>,
+    /// Those of the row that was counted last.
+    counted: Vec<Block<T>>,
+    /// A row's squares, with blocks that are no border before and behind.
+    squares: Vec<Block<T>>,
+    reach: usize,
+    /// Columns before the first, and behind the last.
+    margin: usize,
 }
 
-impl Columns {
-    fn new([rows, nx]: [usize; 2]) -> Self {
-        let (blocks, stretches) = (nx.div_ceil(COLUMNS), rows.div_ceil(STRETCH));
-        let pitch = stretches * STRETCH + 2;
+impl<T: Narrow> Page<T> {
+    fn new([ny, nx]: [usize; 2]) -> Self {
+        let (width, reach) = (nx.div_ceil(COLUMNS), T::REACH.min(nx));
+        let beside = (reach + 1).div_ceil(COLUMNS);
         Self {
-            rows,
-            blocks: vec![Row([FULL; COLUMNS]); blocks * pitch],
-            pitch,
-            open: [vec![false; stretches], vec![false; stretches]],
-            given: vec![false; blocks * stretches],
+            rising: blocks(ny * width, T::NONE),
+            counted: blocks(width, T::FULL),
+            squares: blocks(width + 2 * beside, T::FULL),
+            reach,
+            margin: beside * COLUMNS,
         }
     }
 
-    /// Makes all rows zero.
-    fn begin(&mut self) {
-        for block in self.blocks.chunks_mut(self.pitch) {
-            block[1..=self.rows].fill(Row([0; COLUMNS]));
-            block[1 + self.rows..].fill(Row([FULL; COLUMNS]));
-        }
-        self.given.fill(false);
-    }
-
-    /// Gives a row where it holds any of the phase.
-    fn put(&mut self, (at, bits): (usize, &[u64]), row: &[u16]) {
-        let stretches = self.open[0].len();
-        for (block, values) in row.chunks(COLUMNS).enumerate() {
-            if holds(bits, block) {
-                let place = &mut self.blocks[block * self.pitch + 1 + at].0;
-                match <&[u16; COLUMNS]>::try_from(values) {
-                    Ok(values) => *place = *values,
-                    Err(_) => place[..values.len()].copy_from_slice(values),
+    /// Leaves the squared distances within page `z` at the beginning of each of its rows, where a
+    /// block holds any of the phase.
+    #[inline(always)]
+    fn lower<L: Lanes<Value = T>>(&mut self, phase: &Bits, z: usize, out: &mut [u32]) {
+        let [_, ny, nx] = phase.shape();
+        let rising: &mut [T] = bytemuck::cast_slice_mut(&mut self.rising);
+        let counted: &mut [T] = bytemuck::cast_slice_mut(&mut self.counted);
+        let squares: &mut [T] = bytemuck::cast_slice_mut(&mut self.squares);
+        // The edge of the volume is no border.
+        counted.fill(T::FULL);
+        for (y, rising) in rising.chunks_exact_mut(counted.len()).enumerate() {
+            for (x, bits, _) in words(phase, [z, y]) {
+                let counted = &mut counted[x..x + COLUMNS];
+                count::<L>(counted, bits);
+                if bits != 0 {
+                    put(counted, &mut rising[x..x + COLUMNS], |value| value);
                 }
-                self.given[block * stretches + at / STRETCH] = true;
             }
         }
-    }
-
-    /// Takes a row out where it holds any of the phase; the rest is for `beside`. False if one of
-    /// its values is [`FULL`].
-    fn take<T: From<u16>>(
-        &self,
-        set: InstructionSet,
-        (at, bits): (usize, &[u64]),
-        out: &mut [T],
-        beside: impl Fn(&mut [T]),
-    ) -> bool {
-        vectorised(
-            set,
-            #[inline(always)]
-            || {
-                let mut most = 0;
-                for (block, out) in out.chunks_mut(COLUMNS).enumerate() {
-                    if !holds(bits, block) {
-                        beside(out);
-                        continue;
-                    }
-                    let values = &self.blocks[block * self.pitch + 1 + at].0;
-                    for (out, &value) in out.iter_mut().zip(values) {
-                        *out = T::from(value);
-                        most = value.max(most);
+        counted.fill(T::FULL);
+        for y in (0..ny).rev() {
+            let rising = &rising[y * counted.len()..][..counted.len()];
+            for (x, bits, voxels) in words(phase, [z, y]) {
+                count::<L>(&mut counted[x..x + COLUMNS], bits);
+                let squares = &mut squares[self.margin + x..][..COLUMNS];
+                if bits == 0 {
+                    squares.fill(T::NONE);
+                } else {
+                    let (falling, rising) = (&counted[x..x + COLUMNS], &rising[x..x + COLUMNS]);
+                    for lane in 0..COLUMNS {
+                        squares[lane] = falling[lane].min(rising[lane]).squared();
                     }
                 }
-                most < FULL
-            },
-        )
-    }
-
-    /// Replaces each value by the least of `column[i ± k] + k²`.
-    fn lower(&mut self, set: InstructionSet) {
-        let stretches = self.open[0].len();
-        let blocks = self.blocks.chunks_mut(self.pitch).zip(self.given.chunks(stretches));
-        for (block, given) in blocks.filter(|(_, given)| given.contains(&true)) {
-            vectorised(
-                set,
-                #[inline(always)]
-                || match set {
-                    InstructionSet::Portable => lower::<Plain>(block, given, &mut self.open),
-                    #[cfg(target_arch = "x86_64")]
-                    InstructionSet::Avx2 => lower::<Wide>(block, given, &mut self.open),
-                    #[cfg(target_arch = "x86_64")]
-                    InstructionSet::Avx512 => lower::<Widest>(block, given, &mut self.open),
-                },
-            );
+                squares[voxels..].fill(T::FULL);
+            }
+            let row: &mut [T] = &mut bytemuck::cast_slice_mut(&mut out[y * nx..][..nx])[..nx];
+            for (x, bits, voxels) in words(phase, [z, y]) {
+                if bits != 0 {
+                    let block = lowest_block::<L>(squares, self.margin + x, (1, self.reach));
+                    put(&block, &mut row[x..x + voxels], |value| value);
+                }
+            }
         }
     }
 }
 
-/// Lowers a block of which only the stretches `given` hold more than zeros.
+/// One voxel farther within the phase, and anew from its border.
 #[inline(always)]
-fn lower<L: Lanes>(block: &mut [Row], given: &[bool], [open, next]: &mut [Vec<bool>; 2]) {
+fn count<L: Lanes<Value: Narrow>>(counted: &mut [L::Value], bits: u64) {
     for lane in (0..COLUMNS).step_by(L::COUNT) {
-        open.copy_from_slice(given);
-        let mut odd = 1u16;
-        while open.contains(&true) {
-            next.fill(false);
-            step::<L>(block, (lane, odd), open, next);
-            std::mem::swap(open, next);
-            odd = odd.saturating_add(2);
-        }
+        let farther = L::load(counted, lane).plus(L::all(L::Value::ONE));
+        farther.within(bits >> lane).store(counted, lane);
     }
 }
 
-/// One step of the open stretches; tells which are open in the next.
+/// Writes those values of a block that `out` has room for.
 #[inline(always)]
-fn step<L: Lanes>(block: &mut [Row], (lane, odd): (usize, u16), open: &[bool], next: &mut [bool]) {
-    let (odd, none) = (L::all(odd), L::all(0));
-    // The row before as it was before this step, if the step has been there.
-    let mut before = None;
-    for (stretch, _) in open.iter().enumerate().filter(|(_, open)| **open) {
-        let Some(rows) = block[stretch * STRETCH..].first_chunk_mut::<{ STRETCH + 2 }>() else {
-            return;
-        };
-        let mut below = match before {
-            Some((after, row)) if after == stretch => row,
-            _ => L::load(&rows[0].0, lane).plus(odd),
-        };
-        let mut here = L::load(&rows[1].0, lane);
-        let mut raised = here.plus(odd);
-        let mut changes = [none; STRETCH];
-        for at in 1..=STRETCH {
-            let above = L::load(&rows[at + 1].0, lane);
-            let above_raised = above.plus(odd);
-            let lowered = here.least(below.least(above_raised));
-            lowered.store(&mut rows[at].0, lane);
-            changes[at - 1] = none.with_differences(here, lowered);
-            (below, here, raised) = (raised, above, above_raised);
+fn put<T: Copy, U>(block: &[T], out: &mut [U], convert: impl Fn(T) -> U) {
+    if let (Some(block), Some(out)) = (block.first_chunk(), out.first_chunk_mut()) {
+        // Of known length, which makes this a few registers.
+        let (block, out): (&[T; COLUMNS], &mut [U; COLUMNS]) = (block, out);
+        for lane in 0..COLUMNS {
+            out[lane] = convert(block[lane]);
         }
-        before = Some((stretch + 1, below));
-        let mut changed = none;
-        for change in changes {
-            changed = changed.with_differences(none, change);
-        }
-        if changed.any() {
-            next[stretch] = true;
-            if stretch > 0 && changes[0].any() {
-                next[stretch - 1] = true;
+    } else {
+        out.iter_mut().zip(block).for_each(|(out, value)| *out = convert(*value));
+    }
+}
+
+/// [`lowest`] for all columns of a block.
+#[inline(always)]
+fn lowest_block<L: Lanes<Value: Narrow>>(
+    values: &[L::Value],
+    at: usize,
+    way: (usize, usize),
+) -> [L::Value; COLUMNS] {
+    let mut block = [L::Value::NONE; COLUMNS];
+    for lane in (0..COLUMNS).step_by(L::COUNT) {
+        lowest::<L>(values, at + lane, way).store(&mut block, lane);
+    }
+    block
+}
+
+/// The rows of one y, bottom to top, with rows that are no border below and above.
+struct Upright<T> {
+    values: Vec<Block<T>>,
+    width: usize,
+    reach: usize,
+    /// Rows below the first, and above the last.
+    margin: usize,
+    /// A row on its way out.
+    row: Vec<u32>,
+}
+
+impl<T: Narrow> Upright<T> {
+    fn new([nz, nx]: [usize; 2]) -> Self {
+        let (width, reach) = (nx.div_ceil(COLUMNS), T::REACH.min(nz));
+        let margin = reach + 1;
+        let values = blocks((nz + 2 * margin) * width, T::FULL);
+        Self { values, width, reach, margin, row: vec![0; nx] }
+    }
+
+    /// Takes what [`Page::lower`] left in the rows of `y`.
+    fn gather(&mut self, phase: &Bits, y: usize, rows: &[&mut [u32]]) {
+        let own = self.values.chunks_exact_mut(self.width).skip(self.margin);
+        for (z, (own, row)) in own.zip(rows).enumerate() {
+            let row: &[T] = bytemuck::cast_slice(row);
+            for ((x, bits, voxels), block) in words(phase, [z, y]).zip(own) {
+                if bits == 0 || voxels < COLUMNS {
+                    // The columns beyond the volume are nothing to wait for.
+                    block.0.fill(T::NONE);
+                }
+                if bits != 0 {
+                    put(&row[x..x + voxels], &mut block.0[..voxels], |value| value);
+                }
             }
-            if stretch + 1 < next.len() && changes[STRETCH - 1].any() {
-                next[stretch + 1] = true;
+        }
+    }
+
+    /// Writes the squared distances of the rows; false if one is [`Narrow::FULL`].
+    #[inline(always)]
+    fn lower<L: Lanes<Value = T>>(
+        &mut self,
+        phase: &Bits,
+        y: usize,
+        (rows, zeroed): (&mut [&mut [u32]], bool),
+    ) -> bool {
+        let values: &[T] = bytemuck::cast_slice(&self.values);
+        let step = self.width * COLUMNS;
+        let stream = Stream::new(phase.shape().into_iter().product());
+        let mut most = L::all(T::NONE);
+        for (z, row) in rows.iter_mut().enumerate() {
+            if zeroed && phase.row(z, y).iter().all(|bits| *bits == 0) {
+                continue;
+            }
+            let squares = if zeroed { &mut **row } else { &mut self.row };
+            for (x, bits, voxels) in words(phase, [z, y]) {
+                if bits != 0 {
+                    let at = (self.margin + z) * step + x;
+                    let block = lowest_block::<L>(values, at, (step, self.reach));
+                    put(&block, &mut squares[x..x + voxels], T::into);
+                    for lane in (0..COLUMNS).step_by(L::COUNT) {
+                        most = most.most(L::load(&block, lane));
+                    }
+                } else {
+                    // Where other blocks may have left theirs between the passes.
+                    squares[x..x + voxels].fill(0);
+                }
+            }
+            if !zeroed {
+                stream.write(&self.row, row);
             }
         }
+        let mut greatest = [T::NONE; COLUMNS];
+        most.store(&mut greatest, 0);
+        greatest.iter().all(|value| *value < T::FULL)
     }
 }
 
@@ -289,32 +368,52 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn check<T: Narrow + std::fmt::Debug, L: Lanes<Value = T>>(values: &[T], step: usize) {
+        let reach = T::REACH.min(values.len());
+        let full: u64 = T::FULL.into().into();
+        let away = |i: usize, j: usize| (i.abs_diff(j) as u64).pow(2);
+        // Every lane its own column, `step` apart, with values that differ from lane to lane.
+        let margin = vec![T::FULL; (reach + 1) * step];
+        let mut columns = margin.clone();
+        for i in 0..values.len() {
+            columns.extend((0..step).map(|lane| values[(i + lane) % values.len()]));
+        }
+        columns.extend(margin);
+        for i in 0..values.len() {
+            let mut found = vec![T::NONE; L::COUNT];
+            lowest::<L>(&columns, (reach + 1 + i) * step, (step, reach)).store(&mut found, 0);
+            for (lane, found) in found.into_iter().enumerate() {
+                let all = (0..values.len()).map(|j| {
+                    let value: u32 = values[(j + lane) % values.len()].into();
+                    u64::from(value) + away(i, j)
+                });
+                let wanted = all.min().map_or(full, |least| least.min(full));
+                let found: u32 = found.into();
+                assert_eq!(u64::from(found), wanted, "row {i}, lane {lane}");
+            }
+        }
+    }
+
+    fn check_all<T: Narrow + std::fmt::Debug>(values: &[T]) {
+        for set in InstructionSet::available() {
+            match set {
+                InstructionSet::Portable => check::<T, T::Plain>(values, COLUMNS),
+                #[cfg(target_arch = "x86_64")]
+                InstructionSet::Avx2 => check::<T, T::Wide>(values, COLUMNS),
+                #[cfg(target_arch = "x86_64")]
+                InstructionSet::Avx512 => check::<T, T::Widest>(values, COLUMNS),
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn steps_find_the_least_of_all(
-            values in prop::collection::vec(prop_oneof![Just(0u16), Just(FULL), 0..3000u16], 1..70),
+        fn the_least_of_all_is_found(
+            wide in prop::collection::vec(
+                prop_oneof![Just(0u16), Just(u16::MAX), 0..3000u16], 1..70),
         ) {
-            let away = |i: usize, j: usize| (i.abs_diff(j) as u64).pow(2);
-            let wanted: Vec<u16> = (0..values.len())
-                .map(|i| {
-                    let all = values.iter().enumerate().map(|(j, &v)| u64::from(v) + away(i, j));
-                    all.min().map_or(FULL, |least| least.min(u64::from(FULL)) as u16)
-                })
-                .collect();
-            for set in InstructionSet::available() {
-                let mut columns = Columns::new([values.len(), 3]);
-                columns.begin();
-                for (at, &value) in values.iter().enumerate() {
-                    columns.put((at, &[0b101]), &[value, 0, value]);
-                }
-                columns.lower(set);
-                for (at, &wanted) in wanted.iter().enumerate() {
-                    let mut row = [9u32; 3];
-                    let near = columns.take(set, (at, &[0b101]), &mut row, |_| {});
-                    prop_assert_eq!(near, wanted < FULL);
-                    prop_assert_eq!(row, [u32::from(wanted), 0, u32::from(wanted)]);
-                }
-            }
+            check_all(&wide);
+            check_all(&wide.iter().map(|&v| v.min(255) as u8).collect::<Vec<_>>());
         }
     }
 }

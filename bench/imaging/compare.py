@@ -48,7 +48,7 @@ def run(*command):
 
 def peer(folder, edge, kernel):
     """What a peer took, or in words why that is not known; nothing for a kernel without one."""
-    if kernel.partition(", ")[0] not in peers.PEERS or kernel.endswith(", into"):
+    if kernel.partition(", ")[0] not in peers.PEERS or kernel.endswith((", into", ", hashed")):
         return None
     if time.monotonic() - BEGAN > LAST_CALL:
         return "not taken: late"
@@ -82,13 +82,13 @@ def row(line, bandwidth, other=None):
 
 def table(lines, other):
     """Prints our figures, each beside its peer's if there is one."""
-    copies = next(line for line in lines if line["kernel"] == "memory-copy")
-    bandwidth = copies["bytes"] * copies["voxels"] / copies["wall"]
-    print(f"\nmemory copies at {bandwidth / 1e9:.1f} GB/s\n")
+    memory = [line for line in lines if line["kernel"].startswith("memory-")]
+    bandwidth, reads = (line["bytes"] * line["voxels"] / line["wall"] for line in memory)
+    print(f"\nmemory copies at {bandwidth / 1e9:.1f} GB/s, reads at {reads / 1e9:.1f} GB/s\n")
     print("| what | MVoxel/s | per CPU second | of bandwidth | peer | MVoxel/s | per CPU second | ratio |")
     print("|---|---:|---:|---:|---|---:|---:|---:|", flush=True)
     for line in lines:
-        if line["kernel"] != "memory-copy":
+        if line not in memory:
             row(line, bandwidth, other(line["kernel"]))
     return bandwidth
 

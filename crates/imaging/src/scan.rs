@@ -95,7 +95,7 @@ pub struct Scan {
     /// Where the voxel size was looked for in vain, for the error that asks for it.
     pub voxel_size_looked: String,
     /// SHA-256 of the file in hexadecimal; of names and contents in order for a folder; of shape
-    /// and voxels for a scan made in memory.
+    /// and voxels for a scan made in memory. Empty if it was not asked for.
     pub sha256: String,
 }
 

@@ -172,7 +172,7 @@ fn phases(shape: [usize; 3], mask: &[bool], share: &str, asked: &dyn Fn(&str) ->
     Ok(())
 }
 
-/// Measures reading of each `.tif` file of a folder: voxels, voxel size and hash.
+/// Measures reading of each `.tif` file of a folder, without the hash, as other readers do, and with.
 pub fn loaders(folder: &Path) -> Done {
     let mut files: Vec<_> = std::fs::read_dir(folder)?.flatten().map(|file| file.path()).collect();
     files.retain(|path| path.extension().is_some_and(|end| end == "tif"));
@@ -185,8 +185,10 @@ pub fn loaders(folder: &Path) -> Done {
         drop(scan);
         let stored = std::fs::metadata(&path)?.len();
         let bytes = 2.0 + stored as f64 / voxels as f64;
-        timed(Task { name: &name, voxels, bytes }, || read_scan(&path, &ReadOptions::default()))
-            .map(drop)?;
+        for (name, unhashed) in [(name.clone(), true), (name + ", hashed", false)] {
+            let options = ReadOptions { unhashed, ..ReadOptions::default() };
+            timed(Task { name: &name, voxels, bytes }, || read_scan(&path, &options)).map(drop)?;
+        }
     }
     Ok(())
 }

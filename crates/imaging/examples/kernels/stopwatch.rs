@@ -66,7 +66,7 @@ pub fn peak_bytes() -> u64 {
     kibibytes.unwrap_or(0u64) << 10
 }
 
-/// Bytes read from and written to memory per second, in copies of 512 MiB by two threads.
+/// What memory gives two threads: copies of 512 MiB, and as much only read.
 pub fn bandwidth() {
     let from = vec![1u64; 64 << 20];
     let mut to = vec![2u64; 64 << 20];
@@ -77,5 +77,9 @@ pub fn bandwidth() {
             || left.copy_from_slice(&from[..half]),
             || right.copy_from_slice(&from[half..]),
         );
+    });
+    let sum = |half: &[u64]| half.iter().fold(0u64, |sum, value| sum.wrapping_add(*value));
+    timed(Task { name: "memory-read", voxels: 8 * from.len(), bytes: 1.0 }, || {
+        rayon::join(|| sum(&from[..half]), || sum(&from[half..]))
     });
 }

@@ -8,16 +8,15 @@ use super::budget::PageKind;
 use super::metadata::Tags;
 use super::pages::Pages;
 use super::samples::Samples;
-use super::{Limits, clean, hash_file, shown, unreadable};
+use super::{Digest, Limits, clean, shown, unreadable};
 use crate::ImagingError;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Reads the slices of a folder; names and contents go into the digest.
 pub(super) fn read(
     folder: &Path,
     limits: &Limits,
-    digest: &mut Sha256,
+    digest: &mut Digest,
 ) -> Result<(Samples, Tags), ImagingError> {
     let slices = slices(folder, limits)?;
     let unusable = |reason: String| ImagingError::Slices { path: shown(folder), reason };
@@ -46,13 +45,8 @@ pub(super) fn read(
             },
         )
     };
-    let hash = || {
-        slices.iter().try_for_each(|(name, path)| {
-            digest.update((name.len() as u64).to_le_bytes());
-            digest.update(name.as_bytes());
-            hash_file(path, digest)
-        })
-    };
+    let hash =
+        || slices.iter().try_for_each(|(name, path)| digest.add_named_file(name.as_bytes(), path));
     let (decoded, hashed) = rayon::join(decode, hash);
     decoded.and(hashed)?;
     Ok((samples, tags))

@@ -8,9 +8,8 @@ use super::budget::PageKind;
 use super::raw::{self, Layout, Packing};
 use super::samples::Samples;
 use super::spacing::Look;
-use super::{ReadOptions, excerpt, hash_file, shown, unreadable};
+use super::{Digest, ReadOptions, excerpt, shown, unreadable};
 use crate::ImagingError;
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
@@ -42,7 +41,7 @@ impl Header {
         &self,
         path: &Path,
         options: &ReadOptions,
-        digest: &mut Sha256,
+        digest: &mut Digest,
     ) -> Result<Samples, ImagingError> {
         let data = &self.data;
         let length = std::fs::metadata(data).map_err(|error| unreadable(data, error))?.len();
@@ -59,13 +58,11 @@ impl Header {
         };
         let hash = || {
             if data == path {
-                return hash_file(path, digest);
+                return digest.add_file(path);
             }
             [path, data].iter().try_for_each(|path| {
                 let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-                digest.update((name.len() as u64).to_le_bytes());
-                digest.update(name);
-                hash_file(path, digest)
+                digest.add_named_file(name, path)
             })
         };
         let (read, hashed) = rayon::join(read, hash);

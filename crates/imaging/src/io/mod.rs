@@ -33,7 +33,7 @@ use format::Format;
 use metadata::looks;
 use microdiff_domain::{VoxelSize, hex};
 use samples::Samples;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use spacing::{Look, voxel_size};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -49,13 +49,16 @@ pub struct ReadOptions {
     pub data_files: bool,
     /// Budget.
     pub limits: Limits,
+    /// Whether to leave out [`Scan::sha256`]: of a file that is stored as it is, the hash takes
+    /// several times as long as the voxels.
+    pub unhashed: bool,
 }
 
 /// Reads a scan from a file or a folder of slices. A voxel size that is nowhere to be found is not
 /// an error here, see [`Scan::require_voxel_size`].
 pub fn read_scan(path: &Path, options: &ReadOptions) -> Result<Scan, ImagingError> {
     let meta = std::fs::metadata(path).map_err(|source| unreadable(path, source))?;
-    let mut digest = Sha256::new();
+    let mut digest = Digest::new(options);
     let (samples, looks) = if meta.is_dir() {
         let (samples, tags) = folder::read(path, &options.limits, &mut digest)?;
         (samples, looks(&tags))
@@ -65,14 +68,14 @@ pub fn read_scan(path: &Path, options: &ReadOptions) -> Result<Scan, ImagingErro
     let (voxel_size, voxel_size_looked) = voxel_size(looks, options.voxel_size)?;
     let source_type = samples.source_type();
     let (voxels, grey_map) = samples.into_voxels(path)?;
-    let sha256 = hex(&digest.finalize());
+    let sha256 = digest.finish();
     Ok(Scan { voxels, grey_map, source_type, voxel_size, voxel_size_looked, sha256 })
 }
 
 fn read_file(
     path: &Path,
     options: &ReadOptions,
-    digest: &mut Sha256,
+    digest: &mut Digest,
 ) -> Result<(Samples, Vec<Look>), ImagingError> {
     let (path, header) = match Format::of(path)? {
         Format::Tiff => return read_tiff(path, &options.limits, digest),
@@ -89,7 +92,7 @@ fn read_file(
 fn read_tiff(
     path: &Path,
     limits: &Limits,
-    digest: &mut Sha256,
+    digest: &mut Digest,
 ) -> Result<(Samples, Vec<Look>), ImagingError> {
     let length = open(path)?.1;
     let file = pages::Pages::open(path, limits)?;
@@ -98,16 +101,16 @@ fn read_tiff(
     }
     limits.check(path, &file.page, (file.count() as u64, length))?;
     // The hash is as slow as the voxels of an unpacked file, and needs no memory.
-    let (samples, hashed) = rayon::join(|| file.decode(length), || hash_file(path, digest));
+    let (samples, hashed) = rayon::join(|| file.decode(length), || digest.add_file(path));
     let samples = samples.and_then(|samples| hashed.map(|()| samples))?;
     Ok((samples, looks(&file.tags)))
 }
 
 /// SHA-256 of a file's bytes in hexadecimal, as [`Scan::sha256`] has it for a scan in one file.
 pub fn file_sha256(path: &Path) -> Result<String, ImagingError> {
-    let mut digest = Sha256::new();
-    hash_file(path, &mut digest)?;
-    Ok(hex(&digest.finalize()))
+    let mut digest = Digest::new(&ReadOptions::default());
+    digest.add_file(path)?;
+    Ok(digest.finish())
 }
 
 /// Opens a file and gives its length; refuses an empty one, and a pipe, which would never end.
@@ -124,15 +127,40 @@ fn open(path: &Path) -> Result<(BufReader<File>, u64), ImagingError> {
     Ok((BufReader::with_capacity(1 << 16, file), meta.len()))
 }
 
-fn hash_file(path: &Path, digest: &mut Sha256) -> Result<(), ImagingError> {
-    let mut file = File::open(path).map_err(|source| unreadable(path, source))?;
-    let mut buffer = vec![0u8; 1 << 18];
-    loop {
-        let read = file.read(&mut buffer).map_err(|source| unreadable(path, source))?;
-        if read == 0 {
-            return Ok(());
+/// The hash of what a scan is read from, if it is asked for.
+struct Digest(Option<Sha256>);
+
+impl Digest {
+    fn new(options: &ReadOptions) -> Self {
+        Self((!options.unhashed).then(Sha256::new))
+    }
+
+    /// Adds a file's bytes.
+    fn add_file(&mut self, path: &Path) -> Result<(), ImagingError> {
+        let Some(digest) = &mut self.0 else { return Ok(()) };
+        let mut file = File::open(path).map_err(|source| unreadable(path, source))?;
+        let mut buffer = vec![0u8; 1 << 18];
+        loop {
+            let read = file.read(&mut buffer).map_err(|source| unreadable(path, source))?;
+            if read == 0 {
+                return Ok(());
+            }
+            digest.update(&buffer[..read]);
         }
-        digest.update(&buffer[..read]);
+    }
+
+    /// Adds a file's name, after its length, and its bytes.
+    fn add_named_file(&mut self, name: &[u8], path: &Path) -> Result<(), ImagingError> {
+        if let Some(digest) = &mut self.0 {
+            digest.update((name.len() as u64).to_le_bytes());
+            digest.update(name);
+        }
+        self.add_file(path)
+    }
+
+    /// In hexadecimal; empty if it was not asked for.
+    fn finish(self) -> String {
+        self.0.map(|digest| hex(&digest.finalize())).unwrap_or_default()
     }
 }
 

@@ -51,6 +51,7 @@ fmt:
 clippy:
     cargo clippy --workspace --all-targets --locked -- -D warnings
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+    cargo clippy --all-targets --locked --manifest-path bench/Cargo.toml --target-dir target/bench -- -D warnings
 
 # Check formatting and lints
 lint: fmt clippy

@@ -66,7 +66,7 @@ pub fn peak_bytes() -> u64 {
     kibibytes.unwrap_or(0u64) << 10
 }
 
-/// What memory gives two threads: copies of 512 MiB, and as much only read.
+/// What memory gives two threads: copies of 512 MiB, and as much read in one stream for each.
 pub fn bandwidth() {
     let from = vec![1u64; 64 << 20];
     let mut to = vec![2u64; 64 << 20];

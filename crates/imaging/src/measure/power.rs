@@ -7,9 +7,10 @@
 
 use crate::fourier::{Block, COLUMNS, Scratch, Transform, blocks_in, room_for};
 use crate::measure::two_point::FoldedPower;
-use crate::memory::zeroed;
+use crate::memory::{Stream, zeroed};
 use crate::segment::Bits;
 use crate::simd::{InstructionSet, vectorised};
+use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
 /// Floats that [`folded_power`] works in.
@@ -60,6 +61,7 @@ fn along_z(phase: &Bits, nz: usize, spectrum: &mut [Block], groups: usize) {
     let [pages, rows, columns] = phase.shape();
     let (set, transform) = (InstructionSet::detect(), Transform::new(nz));
     let row = (nz / 2 + 1) * groups;
+    let values = size_of_val(spectrum) / size_of::<u32>();
     spectrum.par_chunks_mut(2 * row).enumerate().for_each_init(
         || (vec![Block::default(); nz], Vec::new(), Scratch::default()),
         |(column, bits, scratch), (pair, out)| {
@@ -76,6 +78,7 @@ fn along_z(phase: &Bits, nz: usize, spectrum: &mut [Block], groups: usize) {
                 bits.push([phase.row(z, 2 * pair), second.unwrap_or_default()]);
             }
             let (first, second) = out.split_at_mut(row);
+            let stream = Stream::new(values);
             for group in 0..columns.div_ceil(COLUMNS) {
                 vectorised(
                     set,
@@ -83,7 +86,7 @@ fn along_z(phase: &Bits, nz: usize, spectrum: &mut [Block], groups: usize) {
                     || {
                         fill(column, bits, group);
                         transform.apply(column, scratch);
-                        part(column, [first, second], (groups, group));
+                        part(column, [first, second], (groups, group), &stream);
                     },
                 );
             }
@@ -117,7 +120,12 @@ fn lanes(row: &[u64], group: usize) -> [f32; COLUMNS] {
 /// The transform of `a + i b` with real a and b → twice the transforms of each; of b none if there
 /// is no room for it.
 #[inline(always)]
-fn part(column: &[Block], [first, second]: [&mut [Block]; 2], (groups, group): (usize, usize)) {
+fn part(
+    column: &[Block],
+    [first, second]: [&mut [Block]; 2],
+    (groups, group): (usize, usize),
+    stream: &Stream,
+) {
     for k in 0..=column.len() / 2 {
         let (here, mirror) = (&column[k], &column[(column.len() - k) % column.len()]);
         let [mut a, mut b] = [Block::default(); 2];
@@ -127,9 +135,10 @@ fn part(column: &[Block], [first, second]: [&mut [Block]; 2], (groups, group): (
             b.re[lane] = here.im[lane] + mirror.im[lane];
             b.im[lane] = mirror.re[lane] - here.re[lane];
         }
-        first[k * groups + group] = a;
-        if let Some(place) = second.get_mut(k * groups + group) {
-            *place = b;
+        let place = k * groups + group;
+        stream.write(cast_slice(&[a]), cast_slice_mut(&mut first[place..=place]));
+        if let Some(place) = second.get_mut(place..=place) {
+            stream.write(cast_slice(&[b]), cast_slice_mut(place));
         }
     }
 }

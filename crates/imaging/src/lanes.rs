@@ -13,6 +13,11 @@ pub(crate) trait Lanes: Copy {
     const COUNT: usize;
     /// Reads from `x` on; `row` is long enough.
     fn load(row: &[Self::Value], x: usize) -> Self;
+    /// Reads from a place on.
+    ///
+    /// # Safety
+    /// A register's values lie there.
+    unsafe fn load_from(place: *const Self::Value) -> Self;
     /// Writes from `x` on; `row` is long enough.
     fn store(self, row: &mut [Self::Value], x: usize);
     /// The lesser, value by value.
@@ -44,6 +49,12 @@ macro_rules! plain {
                 let mut lanes = [0; $count];
                 lanes.copy_from_slice(&row[x..x + $count]);
                 Self(lanes)
+            }
+
+            #[inline(always)]
+            unsafe fn load_from(place: *const $value) -> Self {
+                // SAFETY: as the caller has it.
+                Self(unsafe { place.cast::<[$value; $count]>().read_unaligned() })
             }
 
             #[inline(always)]
@@ -273,8 +284,14 @@ mod x86 {
                 #[inline(always)]
                 fn load(row: &[$value], x: usize) -> Self {
                     let row: &[$value] = &row[x..x + $count];
-                    // SAFETY: the slice is as long as the register; the set was detected.
-                    Self(unsafe { $load(row.as_ptr().cast()) })
+                    // SAFETY: the slice is as long as the register.
+                    unsafe { Self::load_from(row.as_ptr()) }
+                }
+
+                #[inline(always)]
+                unsafe fn load_from(place: *const $value) -> Self {
+                    // SAFETY: as the caller has it; the set was detected.
+                    Self(unsafe { $load(place.cast()) })
                 }
 
                 #[inline(always)]

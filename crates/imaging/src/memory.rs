@@ -64,11 +64,11 @@ impl Stream {
 
     /// Overwrites a row; both are of the same length.
     pub(crate) fn write(&self, from: &[u32], to: &mut [u32]) {
-        #[cfg(target_arch = "x86_64")]
         if self.past_caches {
-            return stream(from, to);
+            stream(from, to);
+        } else {
+            to.copy_from_slice(from);
         }
-        to.copy_from_slice(from);
     }
 }
 
@@ -80,6 +80,12 @@ impl Drop for Stream {
             unsafe { std::arch::x86_64::_mm_sfence() };
         }
     }
+}
+
+/// Other machines have no such instruction.
+#[cfg(not(target_arch = "x86_64"))]
+fn stream(from: &[u32], to: &mut [u32]) {
+    to.copy_from_slice(from);
 }
 
 /// Copies past the caches, in whole registers where `to` is aligned.

@@ -159,6 +159,8 @@ fn lowest<L: Lanes<Value: Narrow>>(
     at: usize,
     (step, reach): (usize, usize),
 ) -> L {
+    let farthest = (reach + 1) * step;
+    assert!(at >= farthest && at + farthest + L::COUNT <= values.len(), "values for every step");
     let mut lowest = L::load(values, at);
     // Odd numbers sum to squares.
     let (mut square, mut odd, two) =
@@ -166,13 +168,22 @@ fn lowest<L: Lanes<Value: Narrow>>(
     // Two steps to a look, which costs as much as one.
     let mut k = 1;
     while k <= reach && lowest.exceeds(square) {
-        let below = L::load(values, at - k * step).plus(square);
-        let above = L::load(values, at + k * step).plus(square);
+        let (near, far) = (k * step, (k + 1) * step);
+        // SAFETY: `far` is no more than `farthest`, so that all four lie within the values.
+        let [below, above, farther_below, farther_above] = unsafe {
+            let place = values.as_ptr().add(at);
+            [
+                L::load_from(place.sub(near)),
+                L::load_from(place.add(near)),
+                L::load_from(place.sub(far)),
+                L::load_from(place.add(far)),
+            ]
+        };
+        let first = below.least(above).plus(square);
         (square, odd) = (square.plus(odd), odd.plus(two));
-        let farther_below = L::load(values, at - (k + 1) * step).plus(square);
-        let farther_above = L::load(values, at + (k + 1) * step).plus(square);
+        let second = farther_below.least(farther_above).plus(square);
         (square, odd) = (square.plus(odd), odd.plus(two));
-        lowest = lowest.least(below.least(above)).least(farther_below.least(farther_above));
+        lowest = lowest.least(first.least(second));
         k += 2;
     }
     lowest

@@ -47,7 +47,7 @@ fuzz seconds="60":
 fmt:
     cargo fmt --all --check
 
-# Check the lints of the workspace, then once more with the training code
+# Check the lints of the workspace, once more with the training code, and those of the benchmarks
 clippy:
     cargo clippy --workspace --all-targets --locked -- -D warnings
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
@@ -138,7 +138,7 @@ foreign count="200":
     cargo run --release --locked -p microdiff-cli -- evaluate --foreign {{ count }} \
         --simulations 2000 --simulation-seed 2 --page docs/validation.md
 
-# Make the bundled model anew: simulate, train, evaluate (about half an hour on two cores); then `just record`
+# Make the bundled model anew: simulate, train, evaluate (three quarters of an hour on two cores); then `just record`
 train:
     cargo run --release --locked -p microdiff-cli --features train -- train \
         --simulations 24000 --simulation-seed 1 --rows target/training.rows --held-out 2000 \

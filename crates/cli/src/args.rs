@@ -278,7 +278,7 @@ pub struct TrainArgs {
     /// Foreign scans to show the out-of-distribution check: of a wrong voxel size, of tracks too far
     /// apart, of textures
     #[cfg(feature = "train")]
-    #[arg(long, default_value_t = 9000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, default_value_t = 24_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub shown: u32,
     /// Optimiser steps
     #[cfg(feature = "train")]

@@ -12,7 +12,7 @@ use microdiff_domain::Process;
 /// mean is steadier there than any of them (Lakshminarayanan et al. 2017).
 const MEMBERS: usize = 5;
 /// Values in a hidden layer.
-const WIDTH: usize = 64;
+const WIDTH: usize = 128;
 /// Scaled values are held here: a network says nothing sensible of what lies far beyond all it saw.
 const LIMIT: f64 = 8.0;
 
@@ -93,7 +93,7 @@ mod fit {
     /// Scans of either side in a step.
     pub(super) const HALF: usize = 128;
     const SCHEDULE: Schedule =
-        Schedule { rate: 2e-3, steps: 2000, decay: 0.05, clip: 1.0, average: 0.999 };
+        Schedule { rate: 2e-3, steps: 6000, decay: 0.05, clip: 1.0, average: 0.999 };
 
     impl Classifier {
         /// Weights of all networks, fitted to the inputs of either side, by the logistic loss of

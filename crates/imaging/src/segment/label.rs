@@ -7,13 +7,10 @@ use crate::ImagingError;
 use crate::arguments::check_shape;
 use crate::memory::{Stream, zeroed};
 use crate::segment::bits::Bits;
-use crate::segment::union::{Connectivity, Roots};
+use crate::segment::union::{Connectivity, RUNS_PER_TASK, Roots};
 use crate::simd::{InstructionSet, vectorised};
 use bytemuck::Zeroable;
 use rayon::prelude::*;
-
-/// Fewest runs worth a second thread.
-const RUNS_PER_TASK: usize = 20_000;
 
 /// A stretch of set voxels of a row that belong to one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +125,7 @@ fn number(runs: &mut [LabelledRun], bound: usize) -> usize {
             count - 1
         });
     }
-    runs.par_chunks_mut(share).flatten().for_each(|run| {
+    runs.par_iter_mut().for_each(|run| {
         run.label = numbers[run.label as usize].unwrap_or_default();
     });
     count as usize

@@ -21,7 +21,7 @@ pub enum Connectivity {
 }
 
 /// Fewest runs worth a second thread.
-const RUNS_PER_TASK: usize = 20_000;
+pub(crate) const RUNS_PER_TASK: usize = 20_000;
 
 /// The components of a phase, by a root for each run of a block.
 pub(crate) struct Roots {

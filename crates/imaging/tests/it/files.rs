@@ -54,6 +54,9 @@ fn what_is_written_is_read_again() {
     assert!((known.size.get() - 2.4).abs() < 1e-6, "{known:?}");
     assert_eq!(known.source, VoxelSizeSource::ImageJ);
     assert_eq!(scan.sha256.len(), 64);
+    let options = ReadOptions { unhashed: true, ..ReadOptions::default() };
+    let unhashed = read_scan(&path, &options).unwrap();
+    assert_eq!((unhashed.voxels, unhashed.sha256.as_str()), (scan.voxels, ""));
     let bytes: Vec<u8> = (0..SHAPE.iter().product()).map(|i: usize| i as u8).collect();
     let volume = Volume::new(SHAPE, bytes).unwrap();
     write_tiff_u8(&path, &volume, None).unwrap();

@@ -54,8 +54,8 @@ fn write_foreign(text: &mut String, trial: &Trial, model: &ModelSummary) -> Resu
             writeln!(text, "| {name} | {shown} | {scans} | {flagged} | {refused} | {caught:.1} % |")
         };
         line(outcome.kind.name(), shown, outcome.all)?;
-        if let Some((name, counts)) = outcome.kind.subset().zip(outcome.subset) {
-            line(&format!("– of them {name}"), "", counts)?;
+        for part in &outcome.subsets {
+            line(&format!("– of them {}", part.subset.name()), "", part.counts)?;
         }
     }
     writeln!(

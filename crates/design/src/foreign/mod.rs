@@ -20,7 +20,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 pub(crate) use trial::run;
-pub use trial::{Counts, Outcome, Trial};
+pub use trial::{Counts, Outcome, SubsetCounts, Trial};
 
 /// What is wrong with a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -130,13 +130,13 @@ impl Foreign {
     }
 
     /// What sets some of its scans apart, which are counted once more.
-    pub fn subset(self) -> Option<&'static str> {
+    pub fn subsets(self) -> &'static [Subset] {
         match self {
             Foreign::VoxelTimesThree | Foreign::VoxelOverThree => {
-                Some("with a size that ordinary scans have")
+                &[Subset::OrdinarySize, Subset::Porous]
             }
-            Foreign::WideHatch => Some("at least two tracks wide"),
-            _ => None,
+            Foreign::WideHatch => &[Subset::TwoTracks, Subset::Porous],
+            _ => &[],
         }
     }
 
@@ -171,6 +171,33 @@ impl Foreign {
     }
 }
 
+/// What a scan shows of the mistake in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subset {
+    /// The voxel size announced is one that ordinary scans have, and does not give itself away.
+    OrdinarySize,
+    /// It is at least two tracks wide.
+    TwoTracks,
+    /// The analysis finds a porosity of [`Subset::POROUS`] or more.
+    Porous,
+}
+
+impl Subset {
+    /// Least porosity of [`Subset::Porous`]: what is measured on the pores of less is mostly chance.
+    /// A choice.
+    pub const POROUS: f64 = 0.001;
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Subset::OrdinarySize => "with a size that ordinary scans have",
+            Subset::TwoTracks => "at least two tracks wide",
+            Subset::Porous => "with a porosity of 0.1 % or more",
+        }
+    }
+}
+
 /// A foreign scan as someone would hand it in.
 pub(crate) struct ForeignScan {
     /// The process announced.
@@ -178,8 +205,10 @@ pub(crate) struct ForeignScan {
     pub voxels: Voxels,
     /// The voxel size announced, which may be wrong.
     pub voxel_size: VoxelSize,
-    /// Whether it is of its kind's [`Foreign::subset`].
-    pub in_subset: bool,
+    /// See [`Subset::OrdinarySize`].
+    pub ordinary_size: bool,
+    /// See [`Subset::TwoTracks`].
+    pub two_tracks: bool,
 }
 
 /// Draws scan `index` of a kind; the same whatever else is drawn.
@@ -225,18 +254,15 @@ fn made(
         | Foreign::Blocks
         | Foreign::Streaks => Voxels::U16(Volume::new(shape, noise::grey(kind, shape, rng)?)?),
     };
-    let in_subset = match kind {
-        Foreign::VoxelTimesThree | Foreign::VoxelOverThree => {
-            let [low, high] = voxel_um(process);
-            (low..=high).contains(&voxel_size.get())
-        }
-        Foreign::WideHatch => {
-            let narrowest = shape[1].min(shape[2]) as f64 * voxel_size.get();
-            narrowest >= 2.0 * ordinary.case.parameters.hatch_spacing.get()
-        }
-        _ => false,
-    };
-    Ok(ForeignScan { process, voxels, voxel_size, in_subset })
+    let [low, high] = voxel_um(process);
+    let narrowest = shape[1].min(shape[2]) as f64 * voxel_size.get();
+    Ok(ForeignScan {
+        process,
+        voxels,
+        voxel_size,
+        ordinary_size: (low..=high).contains(&voxel_size.get()),
+        two_tracks: narrowest >= 2.0 * ordinary.case.parameters.hatch_spacing.get(),
+    })
 }
 
 /// Makes a mistake in an ordinary request; returns the voxel size to announce.

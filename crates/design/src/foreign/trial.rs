@@ -1,6 +1,6 @@
 //! The trial: how many foreign scans of each kind a model flags.
 
-use super::{Foreign, ForeignScan, draw};
+use super::{Foreign, ForeignScan, Subset, draw};
 use crate::DesignError;
 use microdiff_diffusion::Model;
 use microdiff_diffusion::rows::Row;
@@ -20,7 +20,7 @@ pub struct Trial {
 }
 
 /// What became of the scans of one kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outcome {
     /// The kind.
     pub kind: Foreign,
@@ -28,8 +28,18 @@ pub struct Outcome {
     pub shown: bool,
     /// All of its scans.
     pub all: Counts,
-    /// Those of its [`Foreign::subset`].
-    pub subset: Option<Counts>,
+    /// Those of each of its [`Foreign::subsets`].
+    pub subsets: Vec<SubsetCounts>,
+}
+
+/// What became of the scans of a subset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SubsetCounts {
+    /// The subset.
+    pub subset: Subset,
+    /// Its scans.
+    #[serde(flatten)]
+    pub counts: Counts,
 }
 
 /// What became of some scans.
@@ -77,34 +87,59 @@ pub(crate) fn run(
     }
     let mut outcomes = Vec::with_capacity(Foreign::TRIED.len());
     for kind in Foreign::TRIED {
-        let one = |index: usize| {
-            let scan = draw(kind, index, seed)?;
-            Ok((judge(model, &scan)?, scan.in_subset))
-        };
-        let verdicts: Result<Vec<(Verdict, bool)>, DesignError> =
+        let one = |index: usize| judge(model, &draw(kind, index, seed)?);
+        let judged: Result<Vec<Judged>, DesignError> =
             (0..count).into_par_iter().map(one).collect();
-        let (mut all, mut subset) = (Counts::default(), Counts::default());
-        for (verdict, in_subset) in verdicts? {
-            all.add(verdict);
-            if in_subset {
-                subset.add(verdict);
-            }
-        }
-        let subset = kind.subset().map(|_| subset);
-        let outcome = Outcome { kind, shown: kind.is_shown(), all, subset };
-        outcomes.push(outcome);
+        let judged = judged?;
+        let counts = |counted: &dyn Fn(&Judged) -> bool| {
+            let mut counts = Counts::default();
+            judged.iter().filter(|scan| counted(scan)).for_each(|scan| counts.add(scan.verdict));
+            counts
+        };
+        let of_subset = |subset: &Subset| SubsetCounts {
+            subset: *subset,
+            counts: counts(&|scan| scan.is_of(*subset)),
+        };
+        outcomes.push(Outcome {
+            kind,
+            shown: kind.is_shown(),
+            all: counts(&|_| true),
+            subsets: kind.subsets().iter().map(of_subset).collect(),
+        });
         progress(outcomes.len(), Foreign::TRIED.len());
     }
     Ok(Trial { ordinary: rows.len(), false_alarms, outcomes })
 }
 
-fn judge(model: &Model, foreign: &ForeignScan) -> Result<Verdict, DesignError> {
+/// A scan with its verdict.
+struct Judged {
+    verdict: Verdict,
+    ordinary_size: bool,
+    two_tracks: bool,
+    /// As the analysis finds it, where it does.
+    porosity: f64,
+}
+
+impl Judged {
+    fn is_of(&self, subset: Subset) -> bool {
+        match subset {
+            Subset::OrdinarySize => self.ordinary_size,
+            Subset::TwoTracks => self.two_tracks,
+            Subset::Porous => self.porosity >= Subset::POROUS,
+        }
+    }
+}
+
+fn judge(model: &Model, foreign: &ForeignScan) -> Result<Judged, DesignError> {
     let scan = Scan::in_memory(foreign.voxels.clone(), Some(foreign.voxel_size));
     let options = AnalysisOptions::default();
+    let &ForeignScan { ordinary_size, two_tracks, .. } = foreign;
+    let judged = |verdict, porosity| Judged { verdict, ordinary_size, two_tracks, porosity };
     let Ok(analysis) = analyze(&scan, foreign.voxel_size, &options, &mut ()) else {
-        return Ok(Verdict::Refused);
+        return Ok(judged(Verdict::Refused, 0.0));
     };
     let (descriptors, appearance) = (&analysis.descriptors, &analysis.appearance);
     let seen = model.out_of_distribution(foreign.process, descriptors, Some(appearance))?;
-    Ok(if seen.flagged { Verdict::Flagged } else { Verdict::Passed })
+    let verdict = if seen.flagged { Verdict::Flagged } else { Verdict::Passed };
+    Ok(judged(verdict, analysis.porosity))
 }

@@ -156,12 +156,12 @@ mod x86 {
         _mm256_adds_epu16, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_cmpeq_epi16,
         _mm256_loadu_si256, _mm256_max_epu8, _mm256_max_epu16, _mm256_min_epu8, _mm256_min_epu16,
         _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
-        _mm256_set1_epi64x, _mm256_setr_epi16, _mm256_setr_epi64x, _mm256_setzero_si256,
-        _mm256_shuffle_epi8, _mm256_storeu_si256, _mm256_subs_epu8, _mm256_subs_epu16,
-        _mm256_testz_si256, _mm512_adds_epu8, _mm512_adds_epu16, _mm512_cmpgt_epu8_mask,
-        _mm512_cmpgt_epu16_mask, _mm512_loadu_si512, _mm512_maskz_mov_epi8, _mm512_maskz_mov_epi16,
-        _mm512_max_epu8, _mm512_max_epu16, _mm512_min_epu8, _mm512_min_epu16, _mm512_set1_epi8,
-        _mm512_set1_epi16, _mm512_storeu_si512, _mm512_test_epi8_mask,
+        _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8,
+        _mm256_storeu_si256, _mm256_subs_epu8, _mm256_subs_epu16, _mm256_testz_si256,
+        _mm512_adds_epu8, _mm512_adds_epu16, _mm512_cmpgt_epu8_mask, _mm512_cmpgt_epu16_mask,
+        _mm512_loadu_si512, _mm512_maskz_mov_epi8, _mm512_maskz_mov_epi16, _mm512_max_epu8,
+        _mm512_max_epu16, _mm512_min_epu8, _mm512_min_epu16, _mm512_set1_epi8, _mm512_set1_epi16,
+        _mm512_storeu_si512, _mm512_test_epi8_mask,
     };
 
     // The compiler would keep the steps in memory, where each waits for the one before.
@@ -178,12 +178,12 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn wide_bits_of(bytes: &[u8; 64]) -> u64 {
-        let halves: [__m256i; 2] = bytemuck::cast(*bytes);
-        let [low, high] = halves.map(|half| {
-            let zeros = _mm256_cmpeq_epi8(half, _mm256_setzero_si256());
-            !_mm256_movemask_epi8(zeros).cast_unsigned()
-        });
-        u64::from(low) | u64::from(high) << 32
+        // No `map` over the halves, whose closure would not be compiled for the instruction set.
+        let set = |half: WideBytes| {
+            let zeros = _mm256_cmpeq_epi8(half.0, _mm256_setzero_si256());
+            u64::from(!_mm256_movemask_epi8(zeros).cast_unsigned())
+        };
+        set(WideBytes::load(bytes, 0)) | set(WideBytes::load(bytes, 32)) << 32
     }
 
     #[inline]
@@ -210,25 +210,16 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn wide_within(values: __m256i, bits: u64) -> __m256i {
-        let bit = |lane: u32| (1u16 << lane).cast_signed();
-        let own = _mm256_setr_epi16(
-            bit(0),
-            bit(1),
-            bit(2),
-            bit(3),
-            bit(4),
-            bit(5),
-            bit(6),
-            bit(7),
-            bit(8),
-            bit(9),
-            bit(10),
-            bit(11),
-            bit(12),
-            bit(13),
-            bit(14),
-            bit(15),
-        );
+        // Each lane asks for its own bit.
+        const OWN: [u16; 16] = {
+            let (mut own, mut lane) = ([0; 16], 0);
+            while lane < 16 {
+                own[lane] = 1 << lane;
+                lane += 1;
+            }
+            own
+        };
+        let own = Wide::load(&OWN, 0).0;
         let set = _mm256_and_si256(_mm256_set1_epi16((bits as u16).cast_signed()), own);
         _mm256_and_si256(values, _mm256_cmpeq_epi16(set, own))
     }

@@ -52,21 +52,20 @@ fn mean_row(
 ) {
     columns.fill(0);
     let row = |zz: usize, yy: usize| &grey[(zz * ny + yy) * nx..][..nx];
+    let (first, end) = (z * factor, (z + 1) * factor);
+    let whole = first + factor / TOGETHER * TOGETHER;
     for yy in y * factor..(y + 1) * factor {
-        for zz in (z * factor..(z + 1) * factor).step_by(TOGETHER) {
-            if zz + TOGETHER <= (z + 1) * factor {
-                let rows: [&[u16]; TOGETHER] = std::array::from_fn(|k| row(zz + k, yy));
-                for (x, sum) in columns.iter_mut().enumerate() {
-                    for row in rows {
-                        *sum += u32::from(row[x]);
-                    }
+        for zz in (first..whole).step_by(TOGETHER) {
+            let rows: [&[u16]; TOGETHER] = std::array::from_fn(|k| row(zz + k, yy));
+            for (x, sum) in columns.iter_mut().enumerate() {
+                for row in rows {
+                    *sum += u32::from(row[x]);
                 }
-                continue;
             }
-            for zz in zz..(z + 1) * factor {
-                for (sum, &value) in columns.iter_mut().zip(row(zz, yy)) {
-                    *sum += u32::from(value);
-                }
+        }
+        for zz in whole..end {
+            for (sum, &value) in columns.iter_mut().zip(row(zz, yy)) {
+                *sum += u32::from(value);
             }
         }
     }

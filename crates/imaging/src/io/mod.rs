@@ -58,7 +58,7 @@ pub struct ReadOptions {
 /// an error here, see [`Scan::require_voxel_size`].
 pub fn read_scan(path: &Path, options: &ReadOptions) -> Result<Scan, ImagingError> {
     let meta = std::fs::metadata(path).map_err(|source| unreadable(path, source))?;
-    let mut digest = Digest::new(options);
+    let mut digest = Digest((!options.unhashed).then(Sha256::new));
     let (samples, looks) = if meta.is_dir() {
         let (samples, tags) = folder::read(path, &options.limits, &mut digest)?;
         (samples, looks(&tags))
@@ -108,7 +108,7 @@ fn read_tiff(
 
 /// SHA-256 of a file's bytes in hexadecimal, as [`Scan::sha256`] has it for a scan in one file.
 pub fn file_sha256(path: &Path) -> Result<String, ImagingError> {
-    let mut digest = Digest::new(&ReadOptions::default());
+    let mut digest = Digest(Some(Sha256::new()));
     digest.add_file(path)?;
     Ok(digest.finish())
 }
@@ -131,10 +131,6 @@ fn open(path: &Path) -> Result<(BufReader<File>, u64), ImagingError> {
 struct Digest(Option<Sha256>);
 
 impl Digest {
-    fn new(options: &ReadOptions) -> Self {
-        Self((!options.unhashed).then(Sha256::new))
-    }
-
     /// Adds a file's bytes.
     fn add_file(&mut self, path: &Path) -> Result<(), ImagingError> {
         let Some(digest) = &mut self.0 else { return Ok(()) };

@@ -192,10 +192,10 @@ impl Bits {
     /// Number of runs of set voxels of a row.
     #[inline(always)]
     pub(crate) fn count_runs(&self, z: usize, y: usize) -> u32 {
-        let (mut before, mut runs) = (0, 0);
-        for &word in self.row(z, y) {
-            runs += (word & !(word << 1 | before >> 63)).count_ones();
-            before = word;
+        let row = self.row(z, y);
+        let mut runs = 0;
+        for (w, word) in row.iter().enumerate() {
+            runs += (word & !shifted(row, w, -1)).count_ones();
         }
         runs
     }
@@ -273,6 +273,7 @@ pub(crate) fn span_mask(w: usize, start: usize, end: usize) -> u64 {
 }
 
 /// Word `w` of `row` moved so that bit x holds what was at x + `shift`.
+#[inline(always)]
 pub(crate) fn shifted(row: &[u64], w: usize, shift: isize) -> u64 {
     let at = |i: isize| usize::try_from(i).ok().and_then(|i| row.get(i)).copied().unwrap_or(0);
     let first = w as isize + shift.div_euclid(64);

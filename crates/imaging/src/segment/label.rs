@@ -11,6 +11,7 @@ use crate::segment::union::{Connectivity, RUNS_PER_TASK, Roots};
 use crate::simd::{InstructionSet, vectorised};
 use bytemuck::Zeroable;
 use rayon::prelude::*;
+use std::slice::IterMut;
 
 /// A stretch of set voxels of a row that belong to one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,27 +85,31 @@ fn runs(phase: &Bits, rows: &[u32], roots: &Roots) -> Vec<LabelledRun> {
         rest = later;
         pages.push(own.iter_mut());
     }
-    pages.into_par_iter().enumerate().for_each(|(z, mut places)| {
+    pages.into_par_iter().enumerate().for_each(|(z, places)| {
         vectorised(
             set,
             #[inline(always)]
-            || {
-                for y in 0..ny {
-                    phase.runs_of_row(
-                        z,
-                        y,
-                        #[inline(always)]
-                        |start, end| {
-                            if let Some(run) = places.next() {
-                                *run = LabelledRun { start, end, label: roots.of([z, y], start) };
-                            }
-                        },
-                    );
-                }
-            },
+            || page_runs(phase, z, roots, places),
         );
     });
     runs
+}
+
+/// Puts the runs of page `z` in their places.
+#[inline(always)]
+fn page_runs(phase: &Bits, z: usize, roots: &Roots, mut places: IterMut<'_, LabelledRun>) {
+    for y in 0..phase.shape()[1] {
+        phase.runs_of_row(
+            z,
+            y,
+            #[inline(always)]
+            |start, end| {
+                if let Some(run) = places.next() {
+                    *run = LabelledRun { start, end, label: roots.of([z, y], start as usize) };
+                }
+            },
+        );
+    }
 }
 
 /// Replaces the roots of runs, all below `bound`, by numbers in the order in which they appear.

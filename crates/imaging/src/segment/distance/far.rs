@@ -2,7 +2,7 @@
 //! envelope of parabolas (Felzenszwalb and Huttenlocher 2012, Theory Comput. 8:415), whose cost does
 //! not grow with the distance.
 
-use super::UNBOUNDED;
+use super::{UNBOUNDED, upright};
 use crate::segment::bits::Bits;
 use crate::simd::{InstructionSet, vectorised};
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ type Block = [u32; BLOCK];
 
 /// Fills `out`, whatever it holds.
 pub(super) fn distances(set: InstructionSet, phase: &Bits, out: &mut [u32]) {
-    let [nz, ny, nx] = phase.shape();
+    let [_, ny, nx] = phase.shape();
     out.par_chunks_mut(ny * nx).enumerate().for_each_init(Lines::default, |lines, (z, page)| {
         for (y, row) in page.chunks_mut(nx).enumerate() {
             row.fill(0);
@@ -27,12 +27,7 @@ pub(super) fn distances(set: InstructionSet, phase: &Bits, out: &mut [u32]) {
         let mut rows: Vec<&mut [u32]> = page.chunks_mut(nx).collect();
         lines.lower(set, &mut rows, |y, word| phase.row(z, y)[word] != 0);
     });
-    // The rows of each y, bottom to top: what the pass along z may write.
-    let mut upright: Vec<Vec<&mut [u32]>> = Vec::new();
-    upright.resize_with(ny, || Vec::with_capacity(nz));
-    for page in out.chunks_mut(ny * nx) {
-        upright.iter_mut().zip(page.chunks_mut(nx)).for_each(|(rows, row)| rows.push(row));
-    }
+    let upright = upright(out, phase.shape());
     upright.into_par_iter().enumerate().for_each_init(Lines::default, |lines, (y, mut rows)| {
         lines.lower(set, &mut rows, |z, word| phase.row(z, y)[word] != 0);
         for (z, row) in rows.iter_mut().enumerate() {

@@ -56,6 +56,16 @@ fn distances(set: InstructionSet, phase: &Bits, (out, zeroed): (&mut [u32], bool
     }
 }
 
+/// The rows of each y, bottom to top: what a pass along z may write.
+fn upright(out: &mut [u32], [nz, ny, nx]: [usize; 3]) -> Vec<Vec<&mut [u32]>> {
+    let mut upright: Vec<Vec<&mut [u32]>> = Vec::new();
+    upright.resize_with(ny, || Vec::with_capacity(nz));
+    for page in out.chunks_mut(ny * nx) {
+        upright.iter_mut().zip(page.chunks_mut(nx)).for_each(|(rows, row)| rows.push(row));
+    }
+    upright
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

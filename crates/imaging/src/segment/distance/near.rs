@@ -5,6 +5,7 @@
 //! Along y by counting from border to border, squared; then along x and along z the least of
 //! f(i ± k) + k², whole registers at a time, for as long as k² can still lower any of their values.
 
+use super::upright;
 use crate::lanes::{Lanes, Plain, PlainBytes};
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Wide, WideBytes, Widest, WidestBytes};
@@ -100,14 +101,8 @@ fn distances_by<T: Narrow, L: Lanes<Value = T>>(
             );
         },
     );
-    // The rows of each y, bottom to top: what the pass along z may write.
-    let mut upright: Vec<Vec<&mut [u32]>> = Vec::new();
-    upright.resize_with(ny, || Vec::with_capacity(nz));
-    for page in out.chunks_mut(ny * nx) {
-        upright.iter_mut().zip(page.chunks_mut(nx)).for_each(|(rows, row)| rows.push(row));
-    }
     let near = AtomicBool::new(true);
-    upright.into_par_iter().enumerate().for_each_init(
+    upright(out, phase.shape()).into_par_iter().enumerate().for_each_init(
         || Upright::<T>::new([nz, nx]),
         |upright, (y, mut rows)| {
             let still_near = near.load(Ordering::Relaxed)
@@ -165,8 +160,8 @@ fn lowest<L: Lanes<Value: Narrow>>(
     // Odd numbers sum to squares.
     let (mut square, mut odd, two) =
         (L::all(L::Value::ONE), L::all(L::Value::THREE), L::all(L::Value::TWO));
-    // Two steps to a look, which costs as much as one.
     let mut k = 1;
+    // Two steps to a look, which costs as much as one.
     while k <= reach && lowest.exceeds(square) {
         let (near, far) = (k * step, (k + 1) * step);
         // SAFETY: `far` is no more than `farthest`, so that all four lie within the values.
@@ -228,7 +223,7 @@ impl<T: Narrow> Page<T> {
         for (y, rising) in rising.chunks_exact_mut(counted.len()).enumerate() {
             for (x, bits, _) in words(phase, [z, y]) {
                 let counted = &mut counted[x..x + COLUMNS];
-                count::<L>(counted, bits);
+                advance::<L>(counted, bits);
                 if bits != 0 {
                     put(counted, &mut rising[x..x + COLUMNS], |value| value);
                 }
@@ -238,7 +233,7 @@ impl<T: Narrow> Page<T> {
         for y in (0..ny).rev() {
             let rising = &rising[y * counted.len()..][..counted.len()];
             for (x, bits, voxels) in words(phase, [z, y]) {
-                count::<L>(&mut counted[x..x + COLUMNS], bits);
+                advance::<L>(&mut counted[x..x + COLUMNS], bits);
                 let squares = &mut squares[self.margin + x..][..COLUMNS];
                 if bits == 0 {
                     squares.fill(T::NONE);
@@ -263,7 +258,7 @@ impl<T: Narrow> Page<T> {
 
 /// One voxel farther within the phase, and anew from its border.
 #[inline(always)]
-fn count<L: Lanes<Value: Narrow>>(counted: &mut [L::Value], bits: u64) {
+fn advance<L: Lanes<Value: Narrow>>(counted: &mut [L::Value], bits: u64) {
     for lane in (0..COLUMNS).step_by(L::COUNT) {
         let farther = L::load(counted, lane).plus(L::all(L::Value::ONE));
         farther.within(bits >> lane).store(counted, lane);

@@ -205,10 +205,8 @@ pub(crate) struct ForeignScan {
     pub voxels: Voxels,
     /// The voxel size announced, which may be wrong.
     pub voxel_size: VoxelSize,
-    /// See [`Subset::OrdinarySize`].
-    pub ordinary_size: bool,
-    /// See [`Subset::TwoTracks`].
-    pub two_tracks: bool,
+    /// What it shows, as far as that is known before it is measured.
+    pub subsets: Vec<Subset>,
 }
 
 /// Draws scan `index` of a kind; the same whatever else is drawn.
@@ -254,15 +252,16 @@ fn made(
         | Foreign::Blocks
         | Foreign::Streaks => Voxels::U16(Volume::new(shape, noise::grey(kind, shape, rng)?)?),
     };
+    let mut subsets = Vec::new();
     let [low, high] = voxel_um(process);
+    if (low..=high).contains(&voxel_size.get()) {
+        subsets.push(Subset::OrdinarySize);
+    }
     let narrowest = shape[1].min(shape[2]) as f64 * voxel_size.get();
-    Ok(ForeignScan {
-        process,
-        voxels,
-        voxel_size,
-        ordinary_size: (low..=high).contains(&voxel_size.get()),
-        two_tracks: narrowest >= 2.0 * ordinary.case.parameters.hatch_spacing.get(),
-    })
+    if narrowest >= 2.0 * ordinary.case.parameters.hatch_spacing.get() {
+        subsets.push(Subset::TwoTracks);
+    }
+    Ok(ForeignScan { process, voxels, voxel_size, subsets })
 }
 
 /// Makes a mistake in an ordinary request; returns the voxel size to announce.

@@ -54,13 +54,17 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, verdict: Verdict) {
-        self.scans += 1;
-        match verdict {
-            Verdict::Refused => self.refused += 1,
-            Verdict::Flagged => self.flagged += 1,
-            Verdict::Passed => {}
+    fn of<'a>(scans: impl Iterator<Item = &'a Judged>) -> Self {
+        let mut counts = Self::default();
+        for scan in scans {
+            counts.scans += 1;
+            match scan.verdict {
+                Verdict::Refused => counts.refused += 1,
+                Verdict::Flagged => counts.flagged += 1,
+                Verdict::Passed => {}
+            }
         }
+        counts
     }
 }
 
@@ -87,23 +91,18 @@ pub(crate) fn run(
     }
     let mut outcomes = Vec::with_capacity(Foreign::TRIED.len());
     for kind in Foreign::TRIED {
-        let one = |index: usize| judge(model, &draw(kind, index, seed)?);
+        let one = |index: usize| judge(model, draw(kind, index, seed)?);
         let judged: Result<Vec<Judged>, DesignError> =
             (0..count).into_par_iter().map(one).collect();
         let judged = judged?;
-        let counts = |counted: &dyn Fn(&Judged) -> bool| {
-            let mut counts = Counts::default();
-            judged.iter().filter(|scan| counted(scan)).for_each(|scan| counts.add(scan.verdict));
-            counts
-        };
-        let of_subset = |subset: &Subset| SubsetCounts {
-            subset: *subset,
-            counts: counts(&|scan| scan.is_of(*subset)),
+        let of_subset = |&subset: &Subset| {
+            let scans = judged.iter().filter(|scan| scan.subsets.contains(&subset));
+            SubsetCounts { subset, counts: Counts::of(scans) }
         };
         outcomes.push(Outcome {
             kind,
             shown: kind.is_shown(),
-            all: counts(&|_| true),
+            all: Counts::of(judged.iter()),
             subsets: kind.subsets().iter().map(of_subset).collect(),
         });
         progress(outcomes.len(), Foreign::TRIED.len());
@@ -111,35 +110,23 @@ pub(crate) fn run(
     Ok(Trial { ordinary: rows.len(), false_alarms, outcomes })
 }
 
-/// A scan with its verdict.
+/// A scan's verdict, and what it shows.
 struct Judged {
     verdict: Verdict,
-    ordinary_size: bool,
-    two_tracks: bool,
-    /// As the analysis finds it, where it does.
-    porosity: f64,
+    subsets: Vec<Subset>,
 }
 
-impl Judged {
-    fn is_of(&self, subset: Subset) -> bool {
-        match subset {
-            Subset::OrdinarySize => self.ordinary_size,
-            Subset::TwoTracks => self.two_tracks,
-            Subset::Porous => self.porosity >= Subset::POROUS,
-        }
-    }
-}
-
-fn judge(model: &Model, foreign: &ForeignScan) -> Result<Judged, DesignError> {
-    let scan = Scan::in_memory(foreign.voxels.clone(), Some(foreign.voxel_size));
-    let options = AnalysisOptions::default();
-    let &ForeignScan { ordinary_size, two_tracks, .. } = foreign;
-    let judged = |verdict, porosity| Judged { verdict, ordinary_size, two_tracks, porosity };
-    let Ok(analysis) = analyze(&scan, foreign.voxel_size, &options, &mut ()) else {
-        return Ok(judged(Verdict::Refused, 0.0));
+fn judge(model: &Model, foreign: ForeignScan) -> Result<Judged, DesignError> {
+    let ForeignScan { process, voxels, voxel_size, mut subsets } = foreign;
+    let scan = Scan::in_memory(voxels, Some(voxel_size));
+    let Ok(analysis) = analyze(&scan, voxel_size, &AnalysisOptions::default(), &mut ()) else {
+        return Ok(Judged { verdict: Verdict::Refused, subsets });
     };
+    if analysis.porosity >= Subset::POROUS {
+        subsets.push(Subset::Porous);
+    }
     let (descriptors, appearance) = (&analysis.descriptors, &analysis.appearance);
-    let seen = model.out_of_distribution(foreign.process, descriptors, Some(appearance))?;
+    let seen = model.out_of_distribution(process, descriptors, Some(appearance))?;
     let verdict = if seen.flagged { Verdict::Flagged } else { Verdict::Passed };
-    Ok(judged(verdict, analysis.porosity))
+    Ok(Judged { verdict, subsets })
 }
